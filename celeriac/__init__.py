@@ -1,0 +1,1 @@
+"""Durable workflows on the Celery, Redis and database that you already run."""

@@ -1,0 +1,1 @@
+"""What carries a workflow out: Celery, or this very process."""

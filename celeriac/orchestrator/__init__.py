@@ -1,0 +1,1 @@
+"""The workflow runtime: a workflow is a function of its history."""

@@ -1,0 +1,176 @@
+"""What workflow code asks for: commands, imperative, numbered in program order.
+
+A command is a wish; the engine alone makes it a fact by committing the event that :meth:`Command.recorded` gives.
+On replay the wish is held against the fact: :meth:`Command.agrees` says whether the history has the same one there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from celeriac.orchestrator import events
+from celeriac.payloads import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something that workflow code asks for.
+
+    :param number: its place among all commands of the run, in program order, from 1. What was taken back within one
+        step leaves a gap.
+    """
+
+    number: int
+
+    def recorded(self) -> events.Effect:
+        """Return the event that records this command."""
+        raise NotImplementedError
+
+    def agrees(self, effect: events.Effect) -> bool:
+        """Say whether a recorded effect is this command's: same kind, same number, same name.
+
+        Arguments, durations and timeouts may differ; the recorded ones stand.
+        """
+        return type(effect) is type(self.recorded()) and effect.command == self.number
+
+    def phrase(self) -> str:
+        """Name the command the way its author would, for messages."""
+        return describe(self.recorded())
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleActivity(Command):
+    """Run an activity."""
+
+    activity: str
+    args: list[Json]
+    kwargs: dict[str, Json]
+    options: dict[str, Json]
+
+    def recorded(self) -> events.ActivityScheduled:
+        """Return ``activity_scheduled``."""
+        return events.ActivityScheduled(self.number, self.activity, self.args, self.kwargs, self.options)
+
+    def agrees(self, effect: events.Effect) -> bool:
+        """Compare kind, number and the activity's name."""
+        return (
+            isinstance(effect, events.ActivityScheduled)
+            and effect.command == self.number
+            and effect.activity == self.activity
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CancelActivity(Command):
+    """Give up on an activity that an earlier step scheduled."""
+
+    activity: int
+    reason: str = ""
+
+    def recorded(self) -> events.ActivityCancelRequested:
+        """Return ``activity_cancel_requested``."""
+        return events.ActivityCancelRequested(self.number, self.activity, self.reason)
+
+    def agrees(self, effect: events.Effect) -> bool:
+        """Compare kind, number and target."""
+        return (
+            isinstance(effect, events.ActivityCancelRequested)
+            and effect.command == self.number
+            and effect.activity == self.activity
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer(Command):
+    """Wake the run at ``fire_at`` (microseconds since the epoch)."""
+
+    fire_at: int
+
+    def recorded(self) -> events.TimerStarted:
+        """Return ``timer_started``."""
+        return events.TimerStarted(self.number, self.fire_at)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer(Command):
+    """Forget a timer that an earlier step started."""
+
+    timer: int
+
+    def recorded(self) -> events.TimerCanceled:
+        """Return ``timer_canceled``."""
+        return events.TimerCanceled(self.number, self.timer)
+
+    def agrees(self, effect: events.Effect) -> bool:
+        """Compare kind, number and target."""
+        return (
+            isinstance(effect, events.TimerCanceled) and effect.command == self.number and effect.timer == self.timer
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSideEffect(Command):
+    """Keep what a side effect returned."""
+
+    value: Json
+
+    def recorded(self) -> events.SideEffectRecorded:
+        """Return ``side_effect_recorded``."""
+        return events.SideEffectRecorded(self.number, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteWorkflow(Command):
+    """End the run with a result."""
+
+    result: Json
+
+    def recorded(self) -> events.WorkflowCompleted:
+        """Return ``workflow_completed``."""
+        return events.WorkflowCompleted(self.number, self.result)
+
+
+@dataclass(frozen=True, slots=True)
+class FailWorkflow(Command):
+    """End the run with a failure."""
+
+    failure: dict[str, Json]
+
+    def recorded(self) -> events.WorkflowFailed:
+        """Return ``workflow_failed``."""
+        return events.WorkflowFailed(self.number, self.failure)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelWorkflow(Command):
+    """End the run as canceled."""
+
+    reason: str = ""
+
+    def recorded(self) -> events.WorkflowCanceled:
+        """Return ``workflow_canceled``."""
+        return events.WorkflowCanceled(self.number, self.reason)
+
+
+def describe(effect: events.Effect) -> str:
+    """Put a recorded command into words, such as ``activity 'shop.charge' (command 3)``."""
+    match effect:
+        case events.ActivityScheduled(activity=name):
+            what = f"activity {name!r}"
+        case events.ActivityCancelRequested(activity=target):
+            what = f"cancel of activity {target}"
+        case events.TimerStarted():
+            what = "timer"
+        case events.TimerCanceled(timer=target):
+            what = f"cancel of timer {target}"
+        case events.SideEffectRecorded():
+            what = "side effect"
+        case events.WorkflowCompleted():
+            what = "return of the workflow"
+        case events.WorkflowFailed(failure=failure):
+            what = f"failure of the workflow ({failure.get('type')}: {failure.get('message')})"
+        case events.WorkflowCanceled():
+            what = "cancellation of the workflow"
+        case _:
+            what = effect.tag
+    return f"{what} (command {effect.command})"

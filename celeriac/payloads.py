@@ -1,0 +1,337 @@
+"""Values and their recorded form: anything an annotation describes <-> plain JSON.
+
+Where a parameter, a result, a signal or a query is annotated, pydantic writes and reads it, so that what comes back is what
+the annotation says. Where it is not, plain JSON passes as it is and the common types of the standard library are tagged the
+way Celery's own JSON tags them (``{"__type__": "datetime", "__value__": ...}``), so that they come back as they went in.
+Everything else is refused where it is passed. Nothing is ever pickled.
+"""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import json
+import math
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Final, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic_core import PydanticSerializationError
+
+from celeriac.errors import InvalidCall, PayloadError
+
+Json = Any
+"""A value made of dict (with str keys), list, str, int, float, bool and None."""
+
+_PLAIN: Final = (str, int, bool, type(None))
+_DUMPS: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
+_TAGS: Final[dict[str, Callable[[Any], Any]]] = {
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "timedelta": lambda seconds: timedelta(seconds=seconds),
+    "decimal": Decimal,
+    "uuid": lambda value: uuid.UUID(value["hex"] if isinstance(value, Mapping) else value),
+    "bytes": lambda value: base64.b64decode(value.encode("ascii")),
+    "base64": lambda value: base64.b64decode(value.encode("ascii")),
+    "tuple": lambda items: tuple(restore(item) for item in items),
+    "set": lambda items: {restore(item) for item in items},
+    "frozenset": lambda items: frozenset(restore(item) for item in items),
+    "float": float,
+    "object": lambda value: {key: restore(item) for key, item in value},
+}
+
+
+def to_text(value: Json) -> str:
+    """Write a JSON value as ASCII text without spaces, which any database's text column holds unchanged."""
+    return _DUMPS(value)
+
+
+def from_text(text: str) -> Json:
+    """Read what :func:`to_text` wrote."""
+    return json.loads(text)
+
+
+def plain(value: Any) -> Json:
+    """Turn a value of unknown annotation into JSON.
+
+    :raises PayloadError: the value's type says nothing about how to write it.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else _tag("float", str(value))
+    if kind is list:
+        return [plain(item) for item in value]
+    if kind is dict:
+        return _plain_mapping(value)
+    return _plain_other(value)
+
+
+def _plain_mapping(value: Mapping[Any, Any]) -> Json:
+    if all(type(key) is str for key in value) and "__type__" not in value:
+        return {key: plain(item) for key, item in value.items()}
+    return _tag("object", [[plain(key), plain(item)] for key, item in value.items()])
+
+
+def _plain_other(value: Any) -> Json:  # noqa: PLR0911 - one line a type reads best
+    if isinstance(value, datetime):
+        return _tag("datetime", value.isoformat())
+    if isinstance(value, date):
+        return _tag("date", value.isoformat())
+    if isinstance(value, time):
+        return _tag("time", value.isoformat())
+    if isinstance(value, timedelta):
+        return _tag("timedelta", value.total_seconds())
+    if isinstance(value, Decimal):
+        return _tag("decimal", str(value))
+    if isinstance(value, uuid.UUID):
+        return _tag("uuid", {"hex": value.hex, "version": value.version})
+    if isinstance(value, (bytes, bytearray)):
+        return _tag("bytes", base64.b64encode(value).decode("ascii"))
+    if type(value) in (tuple, set, frozenset):
+        # A set has no order of its own: write it in one that any process repeats.
+        items = [plain(item) for item in value]
+        return _tag(type(value).__name__, items if type(value) is tuple else sorted(items, key=to_text))
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise PayloadError(
+        f"a value of type {type(value).__module__}.{type(value).__qualname__} can't be recorded as JSON without an annotation"
+    )
+
+
+def _tag(kind: str, value: Json) -> Json:
+    return {"__type__": kind, "__value__": value}
+
+
+def restore(value: Json) -> Any:
+    """Read what :func:`plain` wrote."""
+    if type(value) is list:
+        return [restore(item) for item in value]
+    if type(value) is dict:
+        if "__type__" in value:
+            return _untag(value)
+        return {key: restore(item) for key, item in value.items()}
+    return value
+
+
+def _untag(value: dict[str, Json]) -> Any:
+    kind = value["__type__"]
+    reader = _TAGS.get(kind) if isinstance(kind, str) else None
+    if reader is None or "__value__" not in value:
+        raise PayloadError(f"recorded value of the unknown kind {kind!r} can't be read")
+    if kind == "object":
+        return {restore(key): restore(item) for key, item in value["__value__"]}
+    return reader(value["__value__"])
+
+
+class Converter:
+    """Writes and reads the values of one annotation.
+
+    :param annotation: any type, or ``Any`` (also: a missing annotation) for untyped values.
+    """
+
+    __slots__ = ("_adapter", "annotation")
+
+    def __init__(self, annotation: Any) -> None:
+        self.annotation = annotation
+        self._adapter = None if annotation is Any or annotation is inspect.Parameter.empty else _adapter(annotation)
+
+    def write(self, value: Any, what: str) -> Json:
+        """Return the value as JSON.
+
+        :param what: what the value is, for the message, such as ``"argument 'order' of workflow 'shop.fulfil'"``.
+        :raises PayloadError: it does not fit the annotation, or can't be written.
+        """
+        if self._adapter is None:
+            return self._write_plain(value, what)
+        try:
+            checked = self._adapter.validate_python(value)
+            return self._adapter.dump_python(checked, mode="json", warnings="error", by_alias=True)
+        except ValidationError as error:
+            raise PayloadError(f"{what} does not fit {describe(self.annotation)}: {_reason(error)}") from None
+        except (PydanticSerializationError, ValueError, TypeError) as error:
+            raise PayloadError(f"{what}: {type(value).__name__} can't be recorded as JSON: {error}. {_HOW}") from None
+
+    def _write_plain(self, value: Any, what: str) -> Json:
+        try:
+            return plain(value)
+        except PayloadError as error:
+            raise PayloadError(f"{what}: {error}. {_HOW}") from None
+        except RecursionError:
+            raise PayloadError(f"{what}: {type(value).__name__} refers to itself and can't be recorded") from None
+
+    def read(self, recorded: Json, what: str) -> Any:
+        """Return the value that ``recorded`` stands for.
+
+        :raises PayloadError: it does not fit the annotation.
+        """
+        if self._adapter is None:
+            return restore(recorded)
+        try:
+            # Strings are how JSON carries UUIDs, dates and bytes, hence not strict.
+            return self._adapter.validate_python(recorded) if type(recorded) in _PLAIN else self._read_json(recorded)
+        except ValidationError as error:
+            try:  # sent by a program that knows no annotations, with Celery's tags
+                return self._adapter.validate_python(restore(recorded))
+            except (ValidationError, PayloadError):
+                raise PayloadError(f"{what} does not fit {describe(self.annotation)}: {_reason(error)}") from None
+
+    def _read_json(self, recorded: Json) -> Any:
+        return self._adapter.validate_json(to_text(recorded))  # type: ignore[union-attr]
+
+
+_HOW: Final = (
+    "Recordable are JSON values, pydantic models, dataclasses, enums, datetime, UUID, Decimal, bytes, sets and tuples; "
+    "annotate the parameter with its type, or give the type a pydantic serializer"
+)
+
+
+def describe(annotation: Any) -> str:
+    """Name an annotation the way the user wrote it."""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    given = f", got {type(first['input']).__name__}" if "input" in first else ""
+    return f"{path + ': ' if path else ''}{first['msg']}{given}{more}"
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    try:
+        return _cached_adapter(annotation)
+    except TypeError:  # an unhashable annotation, such as Annotated[int, [1]]
+        return _make_adapter(annotation)
+
+
+@lru_cache(maxsize=4096)
+def _cached_adapter(annotation: Any) -> TypeAdapter[Any]:
+    return _make_adapter(annotation)
+
+
+def _make_adapter(annotation: Any) -> TypeAdapter[Any]:
+    config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
+    try:
+        try:
+            return TypeAdapter(annotation, config=config)
+        except PydanticUserError:  # models, dataclasses and TypedDicts bring their own configuration
+            return TypeAdapter(annotation)
+    except PydanticSchemaGenerationError:
+        raise PayloadError(
+            f"pydantic knows no way to record {describe(annotation)} as JSON. Give the type a "
+            f"__get_pydantic_core_schema__, or annotate with a type that has one"
+        ) from None
+
+
+UNTYPED: Final = Converter(Any)
+"""The converter of values without annotation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Arguments as they are recorded: JSON values by position and by name."""
+
+    args: Sequence[Json] = ()
+    kwargs: Mapping[str, Json] = None  # type: ignore[assignment]  # filled in below: a frozen class can't share a dict
+
+    def __post_init__(self) -> None:
+        if self.kwargs is None:
+            object.__setattr__(self, "kwargs", {})
+
+
+class Signature:
+    """The arguments and the result of a function, each with its converter.
+
+    :param fn: the function; annotations that can't be resolved count as missing.
+    :param skip: how many leading parameters are not the caller's (a workflow's context, a bound task's ``self``).
+    :param label: what to call it in messages, such as ``"workflow 'shop.fulfil'"``.
+    """
+
+    __slots__ = ("_by_name", "_rest", "_rest_named", "label", "positional", "result", "signature")
+
+    def __init__(self, fn: Callable[..., Any], *, skip: int = 0, label: str) -> None:
+        hints = _hints(fn)
+        parameters = list(inspect.signature(fn).parameters.values())[skip:]
+        self.label = label
+        self.signature = inspect.Signature(parameters)
+        self.result = Converter(hints.get("return", Any))
+        converters = {each.name: Converter(hints.get(each.name, Any)) for each in parameters}
+        kinds = {each.kind: converters[each.name] for each in parameters}
+        self.positional = [
+            converters[each.name] for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+        ]
+        self._by_name = converters
+        self._rest = kinds.get(inspect.Parameter.VAR_POSITIONAL)
+        self._rest_named = kinds.get(inspect.Parameter.VAR_KEYWORD)
+
+    def write(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+        """Check a call against the signature and record its arguments.
+
+        :raises InvalidCall: too many, too few or misnamed arguments.
+        :raises PayloadError: an argument that does not fit or can't be recorded; names it.
+        """
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidCall(f"{self.label} takes {self.signature}: {error}") from None
+        names = list(self.signature.parameters)
+        written = [
+            self._at(index).write(value, f"argument {names[min(index, len(names) - 1)]!r} of {self.label}")
+            for index, value in enumerate(args)
+        ]
+        named = {
+            name: self._named(name).write(value, f"argument {name!r} of {self.label}") for name, value in kwargs.items()
+        }
+        return Arguments(written, named)
+
+    def read(self, arguments: Arguments) -> tuple[list[Any], dict[str, Any]]:
+        """Return recorded arguments as values.
+
+        :raises PayloadError: one does not fit the signature as it is now.
+        """
+        try:
+            self.signature.bind(*arguments.args, **arguments.kwargs)
+        except TypeError as error:
+            raise PayloadError(f"the recorded arguments do not fit {self.label}, which takes {self.signature}: {error}") from None
+        args = [
+            self._at(index).read(value, f"argument {index + 1} of {self.label}")
+            for index, value in enumerate(arguments.args)
+        ]
+        kwargs = {
+            name: self._named(name).read(value, f"argument {name!r} of {self.label}")
+            for name, value in arguments.kwargs.items()
+        }
+        return args, kwargs
+
+    def _at(self, index: int) -> Converter:
+        return self.positional[index] if index < len(self.positional) else (self._rest or UNTYPED)
+
+    def _named(self, name: str) -> Converter:
+        return self._by_name.get(name) or self._rest_named or UNTYPED
+
+
+def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
+    """Resolve annotations one by one: a name that only type checkers know must not cost the others their types."""
+    target = inspect.unwrap(fn)
+    try:
+        return get_type_hints(target, include_extras=True)
+    except (NameError, AttributeError, TypeError):
+        pass
+    found: dict[str, Any] = {}
+    for name, annotation in getattr(target, "__annotations__", {}).items():
+        scope = {**getattr(target, "__globals__", {})}
+        try:
+            found[name] = eval(annotation, scope) if isinstance(annotation, str) else annotation  # noqa: S307 - the user's own annotation
+        except Exception:  # noqa: BLE001, S112 - whatever it raises, it is no annotation we can use
+            continue
+    return found

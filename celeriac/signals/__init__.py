@@ -1,0 +1,1 @@
+"""The bus that carries hints and signals between processes."""

@@ -1,0 +1,1 @@
+"""Where promises are kept: the stores."""

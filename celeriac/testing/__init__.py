@@ -1,0 +1,1 @@
+"""Tools for testing workflows and stores, shipped to users."""
