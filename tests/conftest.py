@@ -1,0 +1,65 @@
+"""Fixtures for all tests: real servers, started at first use, one each a test process.
+
+A server whose programs are not installed skips the tests that need it; where CI=true it fails them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+import redis
+
+from celeriac.embedded import EmbeddedRedis
+from celeriac.errors import ConfigurationError
+from tests.servers import PostgresServer, ServerMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def _missing(why: Exception) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(str(why), pytrace=False)
+    pytest.skip(str(why))
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedRedis]:
+    """A Redis that the whole session shares; see :func:`redis_url` for an empty one."""
+    try:
+        server = EmbeddedRedis().start()
+    except ConfigurationError as error:
+        _missing(error)
+    with server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    """The URL of a Redis that is empty when the test begins."""
+    redis_server.start()  # in case a test stopped it
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL with fsync on for the whole session; see :func:`postgres_url` for an empty database."""
+    try:
+        server = PostgresServer()
+    except ServerMissing as error:
+        _missing(error)
+    with server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database, as SQLAlchemy takes it; dropped after the test."""
+    postgres_server.start()  # in case a test stopped it
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
