@@ -15,11 +15,13 @@ from celeriac.config.values import (
     BrokerQueue,
     Count,
     CountOrNone,
-    Identifier,
     Namespace,
     RedisUrl,
+    SchemaName,
     Span,
     StoreUrl,
+    Switch,
+    TablePrefix,
 )
 from celeriac.errors import ConfigurationError, did_you_mean
 
@@ -89,10 +91,10 @@ class Settings(BaseSettings):
     turn_wall_limit: Span = timedelta(seconds=30)
     """The same in time on the wall; not below ``turn_cpu_limit``."""
 
-    table_prefix: Identifier = Field(default="celeriac_", max_length=30)
+    table_prefix: TablePrefix = "celeriac_"
     """What the names of the SQL tables begin with; lower-case letters, digits and underscores."""
 
-    table_schema: Identifier | None = Field(default=None, max_length=63)
+    table_schema: SchemaName | None = None
     """The database schema the SQL tables live in. None: the connection's own."""
 
     workflow_queue: BrokerQueue | None = None
@@ -104,7 +106,7 @@ class Settings(BaseSettings):
     signals_url: RedisUrl | None = Field(default=None, repr=False)
     """Redis URL of the signal bus. None: the broker's or backend's where that is a Redis, else no bus."""
 
-    hints: bool = True
+    hints: Switch = True
     """Whether processes wake one another over the signal bus. Without, polling delivers, only later."""
 
     max_payload_bytes: Count = 2 * 1024 * 1024
@@ -113,7 +115,7 @@ class Settings(BaseSettings):
     event_limit_warning: Count = 10_000
     """The number of events in one history from which on a warning advises to continue as new."""
 
-    accept_channel_signals: bool = True
+    accept_channel_signals: Switch = True
     """Whether messages that other programs publish on the Redis channel are taken for signals."""
 
     def __init__(

@@ -6,11 +6,30 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from celeriac.durations import seconds
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.DOTALL)
+
+
+def _else_say(sentence: str) -> WrapValidator:
+    """Have the checks before this one fail with ``sentence``."""
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError(sentence) from None
+
+    return WrapValidator(check)
 
 
 def _span(value: Any) -> timedelta:
@@ -27,10 +46,20 @@ def _span(value: Any) -> timedelta:
         raise ValueError(str(error).rpartition(": ")[2]) from None
 
 
-def _identifier(value: str) -> str:
-    if not re.fullmatch(r"[a-z_][a-z0-9_]*", value):
-        raise ValueError("takes lower-case letters, digits and underscores, and begins with no digit")
-    return value
+def _identifier(limit: int) -> AfterValidator:
+    """Make the check of a part of a name in SQL that no database has to quote, fold or cut.
+
+    :param limit: its greatest length in characters.
+    """
+
+    def check(value: str) -> str:
+        if len(value) > limit or not re.fullmatch(r"[a-z_][a-z0-9_]*", value):
+            raise ValueError(
+                f"takes up to {limit} lower-case letters, digits and underscores, and begins with no digit"
+            )
+        return value
+
+    return AfterValidator(check)
 
 
 def _namespace(value: str) -> str:
@@ -62,14 +91,20 @@ def _redis(value: str) -> str:
 Span = Annotated[timedelta, BeforeValidator(_span)]
 """A duration above zero, written as a timedelta or in seconds."""
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1), _else_say("is a whole number from 1 on")]
 """A whole number from 1 on."""
 
-CountOrNone = Annotated[int, Field(ge=0)]
+CountOrNone = Annotated[int, Field(ge=0), _else_say("is a whole number from 0 on; 0 stands for none")]
 """A whole number from 0 on, which stands for none."""
 
-Identifier = Annotated[str, AfterValidator(_identifier)]
-"""What is part of a name in SQL, so that no database has to quote it or change its case."""
+Switch = Annotated[bool, _else_say("is true or false")]
+"""On or off; in the environment true, false, 1, 0, yes, no, on, off."""
+
+TablePrefix = Annotated[str, _identifier(30)]
+"""What the names of tables begin with; leaves room for the rest within PostgreSQL's 63 characters."""
+
+SchemaName = Annotated[str, _identifier(63)]
+"""The name of a schema."""
 
 Namespace = Annotated[str, AfterValidator(_namespace)]
 """What is part of a Redis channel's name, ``celeriac:<namespace>:signals``."""
