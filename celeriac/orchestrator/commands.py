@@ -66,6 +66,8 @@ class CancelActivity(Command):
 
     activity: int
     reason: str = ""
+    wait: bool = False
+    """The code waits until the activity has stopped."""
 
     def recorded(self) -> events.ActivityCancelRequested:
         """Return ``activity_cancel_requested``."""
@@ -120,6 +122,21 @@ class RecordSideEffect(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class MarkPatch(Command):
+    """Take the new side of a patch."""
+
+    patch: str
+
+    def recorded(self) -> events.PatchMarked:
+        """Return ``patch_marked``."""
+        return events.PatchMarked(self.number, self.patch)
+
+    def agrees(self, effect: events.Effect) -> bool:
+        """Compare kind, number and the patch's name."""
+        return isinstance(effect, events.PatchMarked) and effect.command == self.number and effect.patch == self.patch
+
+
+@dataclass(frozen=True, slots=True)
 class CompleteWorkflow(Command):
     """End the run with a result."""
 
@@ -165,6 +182,8 @@ def describe(effect: events.Effect) -> str:
             what = f"cancel of timer {target}"
         case events.SideEffectRecorded():
             what = "side effect"
+        case events.PatchMarked(patch=name):
+            what = f"patch {name!r}"
         case events.WorkflowCompleted():
             what = "return of the workflow"
         case events.WorkflowFailed(failure=failure):

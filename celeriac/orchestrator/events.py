@@ -106,6 +106,8 @@ class SignalReceived(Input):
     payload: Json = None
     sender_id: str = ""
     sent_at: float | None = None
+    early: bool = False
+    """It came before the first turn: it is in the buffer when the function starts, and opens no step of its own."""
 
 
 @_event("activity_completed")
@@ -197,6 +199,14 @@ class SideEffectRecorded(Effect):
     """What ``ctx.side_effect`` returned, for every replay to come."""
 
     value: Json = None
+
+
+@_event("patch_marked")
+@dataclass(frozen=True, slots=True)
+class PatchMarked(Effect):
+    """The run took the new side of ``ctx.patched(patch)``."""
+
+    patch: str
 
 
 @_event("workflow_completed")
@@ -316,9 +326,7 @@ def decode(tag: str, version: int, data: dict[str, Json]) -> Event:
 
     :raises UnreadableHistory: an unknown tag, a later version, or fields that don't fit.
     """
-    kind = _KINDS.get(tag)
-    if kind is None:
-        raise UnreadableHistory(f"history holds an event {tag!r}, which this version of celeriac does not know")
+    kind = kind_of(tag)
     while version < kind.version:
         data = kind.upcasts[version](data)
         version += 1
@@ -328,6 +336,17 @@ def decode(tag: str, version: int, data: dict[str, Json]) -> Event:
         return kind(**data)
     except TypeError as error:
         raise UnreadableHistory(f"history holds a {tag!r} whose fields don't fit: {error}") from None
+
+
+def kind_of(tag: str) -> type[Event]:
+    """Return the class that a tag stands for.
+
+    :raises UnreadableHistory: an unknown tag.
+    """
+    kind = _KINDS.get(tag)
+    if kind is None:
+        raise UnreadableHistory(f"history holds an event {tag!r}, which this version of celeriac does not know")
+    return kind
 
 
 def known_tags() -> tuple[str, ...]:

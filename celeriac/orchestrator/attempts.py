@@ -1,0 +1,222 @@
+"""Attempts of activities: claimed, ended, tried again or given up. One place decides, for workers and relay alike."""
+
+from __future__ import annotations
+
+import logging
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from celeriac.activities.context import ActivityContext
+from celeriac.activities.options import ActivityOptions
+from celeriac.durations import Duration, seconds
+from celeriac.errors import NonRetryable, RetryAfter
+from celeriac.failures import Failure, failure_of
+from celeriac.orchestrator.engine import Engine
+from celeriac.orchestrator.hooks import Hooks
+from celeriac.orchestrator.model import SECOND, Claim, Fence, Message, Micros, Pulse, RunRef, Task, micros
+from celeriac.orchestrator.ports import ActivityReady
+from celeriac.orchestrator.status import MessageKind, TaskKind
+from celeriac.payloads import Json, plain
+
+_LOG: Final = logging.getLogger("celeriac.activities")
+
+SHORT_DELAY: Final = 5.0
+"""Up to this many seconds a retry is published at once, with a countdown; a longer one is left to the relay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSettings:
+    """Durations are seconds once constructed.
+
+    :param lease: how long a claim holds without being renewed.
+    :param republish_after: how much later than its time an unclaimed retry is published again.
+    """
+
+    lease: Duration = 10.0
+    republish_after: Duration = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("lease", "republish_after"):
+            object.__setattr__(self, name, seconds(getattr(self, name), name=name, positive=True))
+
+
+class Attempts:
+    """Claims attempts and brings about their ends.
+
+    :param draw: gives random numbers from 0 to 1, for jitter.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: AttemptSettings | None = None,
+        *,
+        draw: Callable[[], float] = random.random,
+        hooks: Callable[[], Hooks] = Hooks,
+    ) -> None:
+        self.engine = engine
+        self.store = engine.store
+        self.settings = settings or AttemptSettings()
+        self._draw = draw
+        self._hooks = hooks
+
+    def claim(self, run_id: str, seq: int, *, attempt: int, inner: int = 0, worker: str = "") -> Claim | None:
+        """Claim an attempt; None when it is not to be run (done, canceled, or somebody has it)."""
+        claim = self.store.claim_activity(
+            run_id,
+            seq,
+            attempt=attempt,
+            inner=inner,
+            token=uuid.uuid4().hex,
+            lease=micros(self.settings.lease),  # type: ignore[arg-type]
+            worker=worker,
+        )
+        if claim is not None:
+            self._hooks().call("on_activity_start", claim.run.workflow_id, claim.task.data["name"], attempt)
+        return claim
+
+    def context(self, claim: Claim) -> ActivityContext:
+        """Return what the activity's code sees of its attempt."""
+        task = claim.task
+
+        def beat(details: Any) -> bool:
+            return self.store.heartbeat(claim.fence, plain(details)) is Pulse.ALIVE
+
+        return ActivityContext(
+            claim.run.workflow_id,
+            claim.run.run_id,
+            task.data["name"],
+            activity_id(task.run_id, task.seq),
+            task.attempt,
+            task.details,
+            token=task.token or "",
+            _beat=beat,
+        )
+
+    # -- ends ----------------------------------------------------------------------------------------------------------
+
+    def completed(self, claim: Claim, result: Json, *, inline: bool = False) -> bool:
+        """Record a result. False when the claim is gone: the result counts for nothing."""
+        data = {**_origin(claim.task), "result": result}
+        return self._settle(claim.fence, claim.task, data, inline=inline and claim.task.attempt == 1)
+
+    def canceled(self, task: Task, fence: Fence, details: Json = None) -> bool:
+        """Record that the activity has stopped as it was asked to."""
+        return self._settle(fence, task, {**_origin(task), "canceled": True, "details": details})
+
+    def raised(self, claim: Claim, error: BaseException, *, inline: bool = False) -> bool:
+        """Record that the attempt raised: another one follows, or the activity has failed."""
+        failure = failure_of(error)
+        if isinstance(error, NonRetryable):
+            failure["non_retryable"] = True
+        delay = error.delay if isinstance(error, RetryAfter) else None
+        return self.failed(claim.task, claim.run, claim.fence, failure, delay=delay, inline=inline)
+
+    def failed(
+        self,
+        task: Task,
+        run: RunRef,
+        fence: Fence,
+        failure: Failure,
+        *,
+        now: Micros | None = None,
+        delay: float | None = None,
+        inline: bool = False,
+    ) -> bool:
+        """Record that the attempt has failed: another one follows, or the activity has failed.
+
+        :param delay: seconds until the next attempt, instead of the policy's back-off.
+        """
+        options = ActivityOptions.from_json(task.data.get("options", {}))
+        if options.retry.allows(task.attempt, failure) and not task.cancel_requested:
+            wait = options.retry.delay(task.attempt, self._draw()) if delay is None else delay
+            at = self.store.now() if now is None else now
+            if task.schedule_to_close_by is None or at + micros(wait) < task.schedule_to_close_by:
+                return self._again(task, run, fence, failure, wait)
+            failure = _with_cause(schedule_to_close_failure(options), failure)
+        if task.cancel_requested:
+            return self.canceled(task, fence)
+        return self._settle(fence, task, {**_origin(task), "failure": failure}, inline=inline)
+
+    def timed_out(self, task: Task, fence: Fence, failure: Failure) -> bool:
+        """Record a timeout after which no attempt follows."""
+        return self._settle(fence, task, {**_origin(task), "failure": failure})
+
+    def release(self, claim: Claim, *, delay: float = 0.0) -> bool:
+        """Give a claim back without an outcome: the same attempt goes on later, in whatever process takes it."""
+        return self.store.requeue(
+            claim.fence,
+            delay=micros(delay),
+            grace=micros(self.settings.republish_after),  # type: ignore[arg-type]
+            next_attempt=False,
+        )
+
+    def _again(self, task: Task, run: RunRef, fence: Fence, failure: Failure, wait: float) -> bool:
+        short = wait <= SHORT_DELAY
+        grace = micros(self.settings.republish_after) if short else 0  # type: ignore[arg-type]
+        if not self.store.requeue(fence, delay=micros(wait), grace=grace, next_attempt=True, failure=failure):
+            return False
+        if short:
+            self.engine.publish(
+                [ActivityReady(run, task.seq, task.attempt + 1, task.data, task.queue, delay=wait)]
+            )
+        self._hooks().call("on_retry", run.workflow_id, task.data["name"], task.attempt, failure, wait)
+        return True
+
+    def _settle(self, fence: Fence, task: Task, data: dict[str, Json], *, inline: bool = False) -> bool:
+        message = Message(MessageKind.OUTCOME, f"outcome:{task.seq}", data)
+        settled = self.engine.settle(fence, message, inline=inline)
+        if not settled:
+            _LOG.info("a late outcome of activity %s (attempt %d) was refused", task.data.get("name"), task.attempt)
+        return settled
+
+
+def activity_id(run_id: str, seq: int) -> str:
+    """Return the name of one activity of one run: its Celery task id, the same for all its attempts."""
+    return f"{run_id}-{seq}"
+
+
+def _origin(task: Task) -> dict[str, Json]:
+    data: dict[str, Json] = {"activity": task.seq, "attempt": task.attempt}
+    if task.started_at is not None and task.token is not None:
+        data["started_at"] = task.started_at
+        data["worker"] = task.worker
+    return data
+
+
+def _with_cause(failure: Failure, cause: Failure) -> Failure:
+    return {**failure, "cause": cause}
+
+
+def schedule_to_close_failure(options: ActivityOptions) -> Failure:
+    """Return the failure of an activity whose whole time is up."""
+    return timeout_failure("schedule_to_close", f"was not done within {options.schedule_to_close:g} s, retries included")
+
+
+def timeout_failure(kind: str, message: str) -> Failure:
+    """Return the failure of a timeout."""
+    return {"type": "ActivityTimeoutError", "message": message, "timeout": kind}
+
+
+def lost_failure(worker: str) -> Failure:
+    """Return the failure of an attempt whose worker stopped renewing its lease."""
+    return {"type": "WorkerLostError", "message": f"the worker {worker or '(unknown)'} was lost while it ran the activity"}
+
+
+def overdue_failure(task: Task, now: Micros) -> Failure | None:
+    """Return which deadline of a running attempt has passed, as its failure, or None while none has."""
+    if task.start_to_close_by is not None and task.start_to_close_by <= now:
+        limit = (task.start_to_close or 0) / SECOND
+        return timeout_failure("start_to_close", f"attempt {task.attempt} took longer than {limit:g} s")
+    if task.heartbeat_by is not None and task.heartbeat_by <= now:
+        limit = (task.heartbeat or 0) / SECOND
+        return timeout_failure("heartbeat", f"attempt {task.attempt} sent no heartbeat for {limit:g} s")
+    if task.lease_until is not None and task.lease_until <= now:
+        return lost_failure(task.worker)
+    return None
+
+
+__all__ = ["AttemptSettings", "Attempts", "TaskKind", "activity_id", "overdue_failure"]

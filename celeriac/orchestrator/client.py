@@ -1,0 +1,436 @@
+"""What anybody may do to runs from outside: start, signal, query, cancel, terminate, look."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from celeriac.durations import Duration, seconds
+from celeriac.errors import (
+    CeleriacError,
+    ConfigurationError,
+    InvalidCall,
+    QueryFailed,
+    ResultTimeout,
+    StaleWrite,
+    UnknownDefinition,
+    WorkflowCanceledError,
+    WorkflowClosed,
+    WorkflowFailedError,
+    WorkflowIdInUse,
+    WorkflowNotFound,
+    WorkflowTerminatedError,
+    WorkflowTimedOutError,
+)
+from celeriac.failures import summary
+from celeriac.orchestrator import events
+from celeriac.orchestrator.definition import Registry, WorkflowDefinition
+from celeriac.orchestrator.engine import Engine
+from celeriac.orchestrator.events import HistoryEvent
+from celeriac.orchestrator.executor import Signal, WorkflowHandle, WorkflowOptions
+from celeriac.orchestrator.live import LiveRun
+from celeriac.orchestrator.model import (
+    Commit,
+    CommitOutcome,
+    Created,
+    CreateOutcome,
+    Delivery,
+    DeliveryOutcome,
+    IdConflict,
+    IdReuse,
+    Message,
+    NewRun,
+    Run,
+    RunFilter,
+    RunRef,
+    micros,
+    moment,
+)
+from celeriac.orchestrator.ports import RunFinished, TurnReady
+from celeriac.orchestrator.replay import feed
+from celeriac.orchestrator.status import MessageKind, WorkflowStatus
+from celeriac.orchestrator.turn import Turn, finish_task
+from celeriac.payloads import Arguments, Json
+
+MAX_TERMINATE_TRIES: Final = 50
+BUILT_IN_QUERIES: Final = ("status", "result", "history", "waits", "stack")
+
+
+def new_id() -> str:
+    """Return a random id, as Celery makes them."""
+    return str(uuid.uuid4())
+
+
+class Client:
+    """The operations on runs, over an engine's store, registry and dispatcher. Safe for use by many threads."""
+
+    def __init__(self, engine: Engine, registry: Registry, *, namespace: str) -> None:
+        self.engine = engine
+        self.store = engine.store
+        self.registry = registry
+        self.namespace = namespace
+
+    # -- starting ------------------------------------------------------------------------------------------------------
+
+    def execute(self, workflow: Any, options: WorkflowOptions | None = None) -> WorkflowHandle[Any]:
+        """Start a workflow and return its handle; durable when this returns.
+
+        :param workflow: a declared workflow or its name.
+        :raises UnknownDefinition: no workflow of that name.
+        :raises InvalidCall, PayloadError: the arguments do not fit; nothing was started.
+        :raises WorkflowIdInUse: the id belongs to an open run, or may not be used again.
+        """
+        options = options or WorkflowOptions()
+        definition = self.definition(workflow)
+        created = self.create(definition, definition.signature.write(*_call(definition, options)), options)
+        if created.outcome is CreateOutcome.CREATED:
+            self.engine.publish([TurnReady(run_ref(created.run))])
+        return WorkflowHandle(self, created.run.workflow_id, created.run.run_id)
+
+    def definition(self, workflow: Any) -> WorkflowDefinition:
+        """Return the definition that a declared workflow or a name stands for."""
+        if isinstance(workflow, WorkflowDefinition):
+            return workflow
+        name = workflow if isinstance(workflow, str) else getattr(workflow, "name", None)
+        if isinstance(name, str):
+            return self.registry.known_workflow(name)
+        raise InvalidCall(f"{workflow!r} is no workflow; pass a function declared with @durable.workflow, or its name")
+
+    def create(
+        self,
+        definition: WorkflowDefinition,
+        arguments: Arguments,
+        options: WorkflowOptions,
+        *,
+        origin: Mapping[str, Json] | None = None,
+        queue: str | None = None,
+    ) -> Created:
+        """Write a run. Publishing its first turn is the caller's.
+
+        :raises WorkflowIdInUse: the id belongs to an open run, or may not be used again.
+        """
+        conflict = _choice(IdConflict, options.id_conflict, "id_conflict")
+        new = self._new_run(definition, arguments, options, origin, queue)
+        for _ in range(MAX_TERMINATE_TRIES):
+            created = self.store.create(new)
+            if created.outcome in (CreateOutcome.CREATED, CreateOutcome.SAME_START):
+                return created
+            if created.outcome is CreateOutcome.REUSE_REFUSED or conflict is IdConflict.FAIL:
+                raise _in_use(created.run)
+            if conflict is IdConflict.ATTACH:
+                return created
+            self.terminate_run(created.run.run_id, "another run was started with its id")
+        raise StaleWrite(f"workflow id {new.workflow_id!r} was taken again and again while it was to be started")
+
+    def _new_run(
+        self,
+        definition: WorkflowDefinition,
+        arguments: Arguments,
+        options: WorkflowOptions,
+        origin: Mapping[str, Json] | None,
+        queue: str | None,
+    ) -> NewRun:
+        workflow_id = new_id() if options.id is None else check_id(options.id)
+        timeout: Duration | None = options.timeout if options.timeout is not None else definition.settings.timeout
+        limit = None if timeout is None else seconds(timeout, name="timeout", positive=True)
+        args, kwargs = list(arguments.args), dict(arguments.kwargs)
+        started = events.WorkflowStarted(
+            definition.name, definition.settings.version, args, kwargs, uuid.uuid4().hex, limit
+        )
+        return NewRun(
+            run_id=new_id(),
+            workflow_id=workflow_id,
+            namespace=self.namespace,
+            name=definition.name,
+            epoch=uuid.uuid4().hex,
+            start_key=options.start_key or new_id(),
+            started=started,
+            input={"args": args, "kwargs": kwargs},
+            definition_version=definition.settings.version,
+            queue=queue or definition.settings.queue,
+            timeout=None if limit is None else micros(limit),
+            origin=dict(origin) if origin is not None else None,
+            memo=dict(options.memo) if options.memo is not None else None,
+            attributes=dict(options.attributes) if options.attributes is not None else None,
+            id_reuse=_choice(IdReuse, options.id_reuse, "id_reuse"),
+            turn_due=micros(self.engine.settings.republish_after),  # type: ignore[arg-type]
+        )
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def signal(self, workflow_id: str, signal: Signal) -> None:
+        """Send a signal; recorded when this returns.
+
+        :raises SignalRejected, PayloadError: it does not fit; nothing was recorded.
+        :raises WorkflowNotFound, WorkflowClosed: nobody takes it.
+        """
+        run = self.store.find_run(self.namespace, workflow_id=workflow_id) if self.registry.workflows else None
+        name, payload = self.registry.check_signal(run.name if run else None, signal.name, signal.payload)
+        self.deliver_signal(workflow_id, replace(signal, name=name, payload=payload))
+
+    def deliver_signal(self, workflow_id: str, signal: Signal) -> Delivery:
+        """Put a signal whose payload is JSON already into the run's inbox."""
+        data: dict[str, Json] = {"name": signal.name, "payload": signal.payload, "sent_at": signal.sent_at or time.time()}
+        if signal.sender_id:
+            data["sender_id"] = signal.sender_id
+        return self._deliver(workflow_id, Message(MessageKind.SIGNAL, f"signal:{signal.key or new_id()}", data))
+
+    def cancel(self, workflow_id: str, reason: str = "") -> None:
+        """Ask a run to stop; recorded when this returns. Canceling twice is canceling once.
+
+        :raises WorkflowNotFound, WorkflowClosed: there is nothing to cancel.
+        """
+        self._deliver(workflow_id, Message(MessageKind.CANCEL, "cancel", {"reason": reason}))
+
+    def _deliver(self, workflow_id: str, message: Message) -> Delivery:
+        delivery = self.store.deliver(message, namespace=self.namespace, workflow_id=workflow_id)
+        if delivery.outcome is DeliveryOutcome.NOT_FOUND:
+            raise WorkflowNotFound(workflow_id)
+        if delivery.outcome is DeliveryOutcome.CLOSED:
+            raise WorkflowClosed(workflow_id, delivery.run.status if delivery.run else "closed")
+        self.engine.delivered(delivery)
+        return delivery
+
+    def terminate(self, workflow_id: str, reason: str = "") -> None:
+        """End a run at once; none of its code runs.
+
+        :raises WorkflowNotFound, WorkflowClosed: there is nothing to terminate.
+        """
+        run = self.describe(workflow_id)
+        if not run.status.open:
+            raise WorkflowClosed(workflow_id, run.status)
+        self.terminate_run(run.run_id, reason)
+
+    def terminate_run(self, run_id: str, reason: str) -> None:
+        """End a run at once, by its run id; a run that has closed meanwhile stays as it is."""
+        for _ in range(MAX_TERMINATE_TRIES):
+            run = self.store.find_run(self.namespace, run_id=run_id)
+            if run is None or not run.status.open:
+                return
+            at = max(self.store.now(), run.updated_at)
+            event = HistoryEvent.of(run.version + 1, at, events.WorkflowTerminated(reason))
+            failure = {"type": "WorkflowTerminatedError", "message": reason or "terminated"}
+            tasks = [finish_task(run, at, self.engine.settings.limits.republish_after)] if run.origin else []
+            commit = Commit(
+                run_id=run_id,
+                epoch=run.epoch,
+                version=run.version,
+                inbox_seq=run.inbox_seq,
+                status=WorkflowStatus.TERMINATED,
+                events=[event],
+                tasks=tasks,
+                failure=failure,
+            )
+            if self.store.commit(commit) is CommitOutcome.COMMITTED:
+                ref = replace(run_ref(run), status=WorkflowStatus.TERMINATED)
+                if tasks:
+                    self.engine.publish([RunFinished(ref, run.origin)])
+                return
+        raise StaleWrite(f"run {run_id!r} was too busy to be terminated; try again")
+
+    def pause(self, workflow_id: str) -> None:
+        """Keep a run from taking turns until it is resumed; it goes on taking input."""
+        self.store.set_status(self._open(workflow_id).run_id, WorkflowStatus.PAUSED)
+
+    def resume(self, workflow_id: str) -> None:
+        """Let a paused or blocked run take turns again, at once."""
+        self.engine.delivered(self.store.set_status(self._open(workflow_id).run_id, WorkflowStatus.RUNNING))
+
+    def _open(self, workflow_id: str) -> Run:
+        run = self.describe(workflow_id)
+        if not run.status.open:
+            raise WorkflowClosed(workflow_id, run.status)
+        return run
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def handle(self, workflow_id: str) -> WorkflowHandle[Any]:
+        """Return a handle on the latest run with this workflow id.
+
+        :raises WorkflowNotFound: there is none.
+        """
+        return WorkflowHandle(self, workflow_id, self.describe(workflow_id).run_id)
+
+    def describe(self, workflow_id: str) -> Run:
+        """Return the latest run with this workflow id (a run id will do as well).
+
+        :raises WorkflowNotFound: there is none.
+        """
+        run = self.store.find_run(self.namespace, workflow_id=workflow_id)
+        run = run or self.store.find_run(self.namespace, run_id=workflow_id)
+        if run is None:
+            raise WorkflowNotFound(workflow_id)
+        return run
+
+    def history(self, workflow_id: str) -> Sequence[HistoryEvent]:
+        """Return the events of the latest run with this workflow id."""
+        return self.store.history(self.describe(workflow_id).run_id)
+
+    def list(self, where: RunFilter | None = None) -> Sequence[Run]:
+        """Return runs, newest first, a page at a time."""
+        return self.store.list(self.namespace, where or RunFilter())
+
+    def query(self, workflow_id: str, query_type: str, *args: Any) -> Any:
+        """Answer a question about a run: built in are ``status``, ``result``, ``history``, ``waits`` and ``stack``.
+
+        Declared queries run here, on a replayed copy that has seen every signal accepted so far; nothing is recorded.
+
+        :raises UnknownDefinition: no such query, or this process has no such workflow.
+        :raises QueryFailed: the query's own code raised.
+        """
+        run = self.describe(workflow_id)
+        match query_type:
+            case "status":
+                return run.status.value
+            case "result":
+                return self.outcome(run) if not run.status.open else None
+            case "history":
+                return self.store.history(run.run_id)
+            case "waits":
+                return list(run.waits)
+        live = self._copy(run)
+        try:
+            if query_type == "stack":
+                return live.stack()
+            return _answer(live, query_type, args)
+        finally:
+            live.discard()
+
+    def _copy(self, run: Run) -> LiveRun:
+        """Return the run's code at its present state, everything accepted applied, belonging to nobody."""
+        definition = self.registry.known_workflow(run.name)
+        view = self.store.read_turn(run.run_id, known=None)
+        if view is None:
+            raise WorkflowNotFound(run.workflow_id)
+        live = LiveRun(
+            definition, run_id=run.run_id, workflow_id=run.workflow_id, definitions=self.engine.definitions
+        )
+        if view.run.turns > 0:
+            feed(live, view.events)
+        if view.run.status.open:
+            turn = Turn(view, live, self.engine.definitions, self.engine.settings.limits)
+            if view.run.turns == 0:
+                turn.begin(view.events[0], view.inbox)
+            for item in view.inbox:
+                turn.take(item)
+        return live
+
+    # -- results -------------------------------------------------------------------------------------------------------
+
+    def result(self, run_id: str, timeout: float | None = None) -> Any:
+        """Wait for the end of a run and return its result.
+
+        :param timeout: seconds, or None for as long as it takes.
+        :raises WorkflowFailedError: it ended without a result.
+        :raises ResultTimeout: it did not end in time; it goes on.
+        """
+        run = self.wait_closed(run_id, timeout)
+        if run.status.open:
+            raise ResultTimeout(_still_waiting(run, timeout))
+        return self.outcome(run)
+
+    def wait_closed(self, run_id: str, timeout: float | None) -> Run:
+        """Return the run once it has closed, or as it is when the time is up."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.005
+        while True:
+            run = self.store.find_run(self.namespace, run_id=run_id)
+            if run is None:
+                raise WorkflowNotFound(run_id)
+            left = None if deadline is None else deadline - time.monotonic()
+            if not run.status.open or (left is not None and left <= 0):
+                return run
+            self.pause_for(run_id, pause if left is None else min(pause, left))
+            pause = min(pause * 1.5, 0.5)
+
+    def pause_for(self, run_id: str, interval: float) -> None:
+        """Wait until the run may have closed, at most ``interval`` seconds. Executors with a notice do better."""
+        time.sleep(interval)
+
+    def outcome(self, run: Run) -> Any:
+        """Return a closed run's result, or raise its failure."""
+        if run.status is WorkflowStatus.COMPLETED:
+            definition = self.registry.workflow(run.name)
+            if definition is None:
+                return run.result
+            return definition.signature.result.read(run.result, f"result of workflow {run.name!r}")
+        failure = run.failure or {}
+        raise _FAILURES.get(run.status, WorkflowFailedError)(
+            f"workflow {run.workflow_id!r} ({run.name}) {run.status.value.replace('_', ' ')}: {summary(failure)}", failure
+        )
+
+
+_FAILURES: Final[dict[WorkflowStatus, Callable[..., WorkflowFailedError]]] = {
+    WorkflowStatus.CANCELED: WorkflowCanceledError,
+    WorkflowStatus.TERMINATED: WorkflowTerminatedError,
+    WorkflowStatus.TIMED_OUT: WorkflowTimedOutError,
+}
+
+
+def run_ref(run: Run) -> RunRef:
+    """Return as much of a run as publishing for it needs."""
+    return RunRef(run.run_id, run.workflow_id, run.namespace, run.name, run.queue, run.status)
+
+
+def check_id(workflow_id: str) -> str:
+    """Return a workflow id that can be used.
+
+    :raises InvalidCall: empty, not a string, longer than 1,000 characters, or with characters databases don't take.
+    """
+    if not isinstance(workflow_id, str) or not workflow_id:
+        raise InvalidCall(f"a workflow id is a non-empty string, not {workflow_id!r}")
+    if len(workflow_id) > 1000:  # noqa: PLR2004
+        raise InvalidCall(f"a workflow id has at most 1000 characters; this one has {len(workflow_id)}")
+    if "\0" in workflow_id or not workflow_id.isprintable():
+        raise InvalidCall(f"workflow id {workflow_id!r} has characters that can't be shown; use printable ones")
+    return workflow_id
+
+
+def _call(definition: WorkflowDefinition, options: WorkflowOptions) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    if options.args is not None:
+        if options.input is not None:
+            raise InvalidCall("input= is short for args=[...]; give one of them")
+        return options.args, options.kwargs
+    takes_one = bool(definition.signature.signature.parameters) and not options.kwargs
+    if options.input is None and not (takes_one and _required(definition)):
+        return (), options.kwargs
+    return (options.input,), options.kwargs
+
+
+def _required(definition: WorkflowDefinition) -> bool:
+    first = next(iter(definition.signature.signature.parameters.values()))
+    return first.default is first.empty and first.kind in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD)
+
+
+def _choice(kind: Any, value: Any, name: str) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        raise ConfigurationError(f"{name}={value!r}: one of {', '.join(repr(each.value) for each in kind)}") from None
+
+
+def _in_use(run: Run) -> WorkflowIdInUse:
+    since = moment(run.created_at).isoformat(timespec="seconds")
+    return WorkflowIdInUse(run.workflow_id, name=run.name, status=run.status.value, since=since, run_id=run.run_id)
+
+
+def _still_waiting(run: Run, timeout: float | None) -> str:
+    waits = ", ".join(run.waits) if run.waits else "its next turn"
+    why = f"is blocked: {(run.blocked or {}).get('message', '')}" if run.status is WorkflowStatus.BLOCKED else f"waits for {waits}"
+    since = moment(run.updated_at).isoformat(timespec="seconds")
+    return f"workflow {run.workflow_id!r} has no result after {timeout:g} s: it {why}, since {since}. It goes on; ask again later."
+
+
+def _answer(live: LiveRun, name: str, args: Sequence[Any]) -> Any:
+    query = live.queries.get(name)
+    if query is None:
+        raise UnknownDefinition("query", name, [*BUILT_IN_QUERIES, *live.queries])
+    try:
+        return query(*args)
+    except CeleriacError:
+        raise
+    except Exception as error:
+        raise QueryFailed(f"query {name!r} raised {type(error).__name__}: {error}") from error

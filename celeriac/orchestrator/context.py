@@ -1,0 +1,290 @@
+"""The context: all that workflow code may ask for. The same object serves ``async def`` and plain ``def`` workflows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from celeriac.durations import Duration, seconds
+from celeriac.errors import InvalidCall
+from celeriac.orchestrator import guards
+from celeriac.orchestrator.bridge import await_in_greenlet, in_workflow_greenlet
+from celeriac.orchestrator.futures import ActivityFuture, DoneFuture, DurableTask
+from celeriac.orchestrator.model import moment
+from celeriac.orchestrator.signals import SignalType
+from celeriac.payloads import Converter
+
+if TYPE_CHECKING:
+    from celeriac.orchestrator.live import LiveRun
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class WorkflowContext:
+    """Handed to the workflow function as its first argument.
+
+    In an ``async def`` workflow await what its methods return. In a plain ``def`` workflow call ``.result()`` on it, or
+    :meth:`sleep`, which waits on the spot. Start side by side first and wait afterwards to have things run side by side.
+    """
+
+    __slots__ = ("_run", "logger")
+
+    def __init__(self, run: LiveRun) -> None:
+        self._run = run
+        self.logger = ReplaySafeLogger(run)
+        """A logger that is silent on replay and says which run it speaks of."""
+
+    # -- who am I --------------------------------------------------------------------------------------------------------
+
+    @property
+    def workflow_id(self) -> str:
+        """The id under which the workflow was started."""
+        return self._run.workflow_id
+
+    @property
+    def run_id(self) -> str:
+        """The id of this run."""
+        return self._run.run_id
+
+    @property
+    def workflow_name(self) -> str:
+        """The name of the workflow."""
+        return self._run.definition.name
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the code is being brought to where it was. Only for observation: never decide by it."""
+        return self._run.replaying
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody asked the run to stop."""
+        return self._run.cancel_requested is not None
+
+    # -- activities ------------------------------------------------------------------------------------------------------
+
+    @overload
+    def execute_activity(self, activity: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> ActivityFuture[T]: ...
+    @overload
+    def execute_activity(self, activity: Callable[..., T], *args: Any, **kwargs: Any) -> ActivityFuture[T]: ...
+    @overload
+    def execute_activity(self, activity: Any, *args: Any, **kwargs: Any) -> ActivityFuture[Any]: ...
+
+    def execute_activity(self, activity: Any, *args: Any, **kwargs: Any) -> ActivityFuture[Any]:
+        """Schedule an activity and return the future of its result.
+
+        :param activity: a function declared as an activity (or ``activity.options(...)``), a Celery task, or a task's name.
+        :raises InvalidCall: the arguments do not fit; nothing was scheduled.
+        :raises PayloadError: an argument can't be recorded; nothing was scheduled.
+        """
+        self._run.check_alive()
+        found = self._run.definitions.activity(activity)
+        return self._run.schedule_activity(found, found.options, found.write(args, kwargs))
+
+    # -- time ------------------------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """Return the time (UTC) at which the last input was taken up; the same on every replay."""
+        return moment(self._run.at)
+
+    def sleep(self, duration: Duration) -> Awaitable[None]:
+        """Wait, for a moment or for a year: a row in the store. Plain ``def`` workflows wait right here.
+
+        :param duration: a timedelta or seconds; zero or less yields to the other branches and makes no timer.
+        """
+        self._run.check_alive()
+        length = duration.total_seconds() if isinstance(duration, timedelta) else duration
+        if in_workflow_greenlet():
+            await_in_greenlet(asyncio.sleep(length))
+            return DoneFuture.of(self._run.loop)
+        return asyncio.sleep(length)
+
+    # -- signals and conditions --------------------------------------------------------------------------------------------
+
+    def wait_signal(self, signal: SignalType[T] | str, timeout: Duration | None = None) -> DurableTask[T]:
+        """Return the payload of the next signal of this name, one that came early first.
+
+        :param timeout: the longest to wait (timedelta or seconds), or None.
+        :raises TimeoutError: (when awaited) it did not come in time.
+        """
+        limit = None if timeout is None else seconds(timeout, name="timeout")
+        return self._wait(self._run.signals.take(_name(signal)), limit)
+
+    def receive_signal(self, signal: SignalType[T] | str) -> SignalReceiver[T]:
+        """Return the signals of this name: await it for the next one, iterate it for all."""
+        self._run.check_alive()
+        return SignalReceiver(self, signal)
+
+    def on_signal(self, signal: SignalType[Any] | str, handler: Callable[[Any], Any]) -> None:
+        """Call ``handler(payload)`` for every signal of this name from now on, early ones first.
+
+        An ``async def`` handler runs as a task of its own, side by side with the workflow.
+        """
+        self._run.check_alive()
+        loop = self._run.loop
+
+        def call(payload: Any) -> None:
+            outcome = handler(payload)
+            if asyncio.iscoroutine(outcome):
+                loop.create_task(outcome)
+
+        self._run.signals.handle(_name(signal), call)
+
+    def wait(self, condition: Callable[[], bool], timeout: Duration | None = None) -> DurableTask[None]:
+        """Wait until a condition over the workflow's own variables holds.
+
+        It is asked each time everything else has come to rest, in the order in which the waits began.
+
+        :param timeout: the longest to wait (timedelta or seconds), or None.
+        :raises TimeoutError: (when awaited) it did not hold in time.
+        """
+        limit = None if timeout is None else seconds(timeout, name="timeout")
+        return self._wait(self._until(condition), limit)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        if condition():
+            return
+        waiter = self._run.loop.create_future()
+        self._run.conditions.append((condition, waiter))
+        await waiter
+
+    def _wait(self, code: Any, limit: float | None) -> DurableTask[Any]:
+        if not self._run.alive:
+            code.close()
+            self._run.check_alive()
+        task: DurableTask[Any] = DurableTask(code if limit is None else _limited(code, limit), loop=self._run.loop)
+        self._run.loop.keep(task)
+        return task
+
+    async def first(self, *awaitables: Awaitable[Any]) -> tuple[int, Any]:
+        """Wait for whichever comes first, cancel the others in the same step, and return its position and its result."""
+        waiting = [asyncio.ensure_future(each) for each in awaitables]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for position, each in enumerate(waiting):
+                if each.done():
+                    return position, each.result()
+            raise InvalidCall("ctx.first() needs something to wait for")
+        finally:
+            for each in waiting:
+                each.cancel()
+
+    # -- what must be the same on replay -----------------------------------------------------------------------------------
+
+    def random(self) -> random.Random:
+        """Return the run's own random numbers, the same on every replay."""
+        return self._run.random
+
+    def uuid4(self) -> uuid.UUID:
+        """Return a random UUID, the same on every replay."""
+        return uuid.UUID(int=self._run.random.getrandbits(128), version=4)
+
+    def side_effect(self, fn: Callable[[], T], as_type: Any = Any) -> T:
+        """Call ``fn`` once in the life of the run and record what it returns.
+
+        For what is quick and can't fail; anything else belongs into an activity.
+
+        :param as_type: the type to read the recorded value back as.
+        """
+        self._run.check_alive()
+
+        def unguarded() -> T:
+            with guards.suspended():
+                return fn()
+
+        value: T = self._run.side_effect(unguarded, Converter(as_type))
+        return value
+
+    def patched(self, patch: str) -> bool:
+        """Say whether to take the new side of a change to the code.
+
+        True for runs that come here for the first time, False for runs whose history was made without the change.
+        """
+        return self._run.patched(patch)
+
+    @contextmanager
+    def unsafe(self) -> Iterator[None]:
+        """Let forbidden calls through. What they return is not recorded: a replay may go another way and hold the run."""
+        with guards.suspended():
+            yield
+
+    # -- queries -----------------------------------------------------------------------------------------------------------
+
+    def query(self, fn: F) -> F:
+        """Declare a query under the function's name (decorator). It may read the workflow's variables, nothing else."""
+        return self.query_as(fn.__name__)(fn)
+
+    def query_as(self, name: str) -> Callable[[F], F]:
+        """Declare a query under a name of its own (decorator)."""
+
+        def declare(fn: F) -> F:
+            self._run.queries[name] = fn
+            return fn
+
+        return declare
+
+
+class SignalReceiver(AsyncIterator[T]):
+    """The signals of one name. ``await`` it for the next; ``async for`` (plain code: ``for``) takes one after the other."""
+
+    __slots__ = ("_context", "_signal")
+
+    def __init__(self, context: WorkflowContext, signal: SignalType[T] | str) -> None:
+        self._context = context
+        self._signal = signal
+
+    def __await__(self) -> Any:
+        return self._context.wait_signal(self._signal).__await__()
+
+    async def __anext__(self) -> T:
+        return await self._context.wait_signal(self._signal)
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            yield self.result()
+
+    def result(self) -> T:
+        """Return the next one, waiting for it in a plain ``def`` workflow."""
+        return self._context.wait_signal(self._signal).result()
+
+
+class ReplaySafeLogger(logging.LoggerAdapter[logging.Logger]):
+    """Logs as ``celeriac.workflow.<name>``, prefixed with the workflow id; silent while history is replayed."""
+
+    def __init__(self, run: LiveRun) -> None:
+        super().__init__(logging.getLogger(f"celeriac.workflow.{run.definition.name}"))
+        self._run = run
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the base class names it
+        """Whether a message of this level would be logged."""
+        return not self._run.replaying and super().isEnabledFor(level)
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Put the workflow id in front, and both ids into ``extra``."""
+        extra = {"workflow_id": self._run.workflow_id, "run_id": self._run.run_id}
+        return f"[{self._run.workflow_id}] {msg}", {**kwargs, "extra": {**extra, **kwargs.get("extra", {})}}
+
+
+def _name(signal: SignalType[Any] | str) -> str:
+    return signal.name if isinstance(signal, SignalType) else signal
+
+
+async def _limited(code: Any, limit: float) -> Any:
+    if limit == 0:  # a timeout of zero makes no timer: look once and give up
+        task = asyncio.ensure_future(code)
+        await asyncio.sleep(0)
+        if not task.done():
+            task.cancel()
+            raise TimeoutError
+        return task.result()
+    async with asyncio.timeout(limit):
+        return await code
+
+

@@ -1,0 +1,411 @@
+"""The engine: takes turns. The only place where a wish of workflow code becomes a fact.
+
+A turn claims the run's turn row, reads what is new, applies it, and commits all that follows in one
+transaction at the version it has read. What is published afterwards are hints. A turn that loses against
+another discards everything it did.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from celeriac.durations import Duration, seconds
+from celeriac.errors import Held, NonDeterminismError, RuntimeFault, TurnAbandoned
+from celeriac.orchestrator.cache import CachedRun, RunCache
+from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
+from celeriac.orchestrator.events import UnreadableHistory
+from celeriac.orchestrator.hooks import Hooks
+from celeriac.orchestrator.live import LiveRun
+from celeriac.orchestrator.model import (
+    SECOND,
+    Commit,
+    CommitOutcome,
+    Delivery,
+    DeliveryOutcome,
+    Fence,
+    InboxItem,
+    Message,
+    Micros,
+    Run,
+    RunRef,
+    TurnView,
+    micros,
+)
+from celeriac.orchestrator.ports import ActivityReady, Dispatcher, Hint, RunFinished, Store, TurnReady
+from celeriac.orchestrator.replay import feed
+from celeriac.orchestrator.status import TaskKind, WorkflowStatus
+from celeriac.orchestrator.turn import Turn, TurnLimits
+from celeriac.orchestrator.watchdog import Watchdog
+from celeriac.payloads import Json
+
+_LOG: Final = logging.getLogger("celeriac.engine")
+
+MAX_REREADS: Final = 8
+"""How often one turn goes on with what has arrived meanwhile, before it commits and leaves the turn due."""
+MAX_CLAIMS: Final = 5
+"""How many claims of a turn may end without a commit before the run is shown as one that kills its worker."""
+BLOCKED_FIRST: Final = 5.0
+BLOCKED_MOST: Final = 300.0
+"""Seconds until a blocked run's turn is tried again: the first time, and at most."""
+DECLINED_FIRST: Final = 0.25
+DECLINED_MOST: Final = 10.0
+"""Seconds until a turn that this process has no code for is offered again: the first time, and at most."""
+NOBODY_AFTER: Final = 60.0
+"""Seconds after which a run that no worker has the code for is shown as blocked."""
+
+
+class TurnOutcome(StrEnum):
+    """What became of a turn."""
+
+    COMMITTED = "committed"
+    NOTHING = "nothing"
+    """There was nothing to do, or another process does it."""
+    DISCARDED = "discarded"
+    """Another turn was faster."""
+    BLOCKED = "blocked"
+    DECLINED = "declined"
+    """This process has no code for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """The engine's limits. Durations are seconds once constructed.
+
+    :param turn_lease: how long a claimed turn belongs to its process.
+    :param republish_after: how long a published, unclaimed row waits before it is published again.
+    :param start_to_close: the limit of one attempt where an activity says nothing.
+    """
+
+    namespace: str = "default"
+    turn_lease: Duration = 60.0
+    republish_after: Duration = 10.0
+    start_to_close: Duration = 3600.0
+
+    def __post_init__(self) -> None:
+        for name in ("turn_lease", "republish_after", "start_to_close"):
+            object.__setattr__(self, name, seconds(getattr(self, name), name=name, positive=True))
+
+    @property
+    def limits(self) -> TurnLimits:
+        """Return what a turn needs of them."""
+        return TurnLimits(micros(self.republish_after), micros(self.start_to_close))  # type: ignore[arg-type]
+
+
+class Engine:
+    """Takes the turns of one process. Not safe for several threads at once: see ``TurnThread``.
+
+    :param interrupts: exception types that an executor raises into a thread from outside (time limits).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        definitions: Definitions,
+        dispatcher: Dispatcher,
+        *,
+        settings: EngineSettings | None = None,
+        cache: RunCache | None = None,
+        hooks: Callable[[], Hooks] = Hooks,
+        watchdog: Watchdog | None = None,
+        interrupts: tuple[type[BaseException], ...] = (),
+    ) -> None:
+        self.store = store
+        self.definitions = definitions
+        self.dispatcher = dispatcher
+        self.settings = settings or EngineSettings()
+        self.cache = cache if cache is not None else RunCache()
+        self.watchdog = watchdog or Watchdog()
+        self._hooks = hooks
+        self._interrupts = interrupts
+        self._limits = self.settings.limits
+
+    # -- turns ---------------------------------------------------------------------------------------------------------
+
+    def turn(self, run_id: str) -> TurnOutcome:
+        """Take the run's turn, if it is due and nobody else has it."""
+        token = uuid.uuid4().hex
+        lease = micros(self.settings.turn_lease)  # type: ignore[arg-type]
+        view = self.store.begin_turn(run_id, token=token, lease=lease, known=self.cache.known(run_id))
+        if view is None:
+            return TurnOutcome.NOTHING
+        definition = self._definition(view.run)
+        if definition is None:
+            return self._decline(view, token)
+        try:
+            if view.claims > MAX_CLAIMS:
+                raise Held(f"the workflow kills its worker: {view.claims - 1} turns were begun and none came to an end")
+            return self._carry_out(view, definition, token)
+        except (Held, UnreadableHistory) as error:
+            return self._block(view, token, error)
+
+    def settle(self, fence: Fence, message: Message, *, inline: bool = False) -> bool:
+        """Deliver an activity's outcome; with ``inline``, take the next turn on the spot where that is possible.
+
+        :returns: False when the claim is gone and the outcome counts for nothing.
+        """
+        if inline:
+            settled = self._settle_inline(fence, message)
+            if settled is not None:
+                return settled
+        return self.delivered(self.store.settle(fence, message))
+
+    def delivered(self, delivery: Delivery) -> bool:
+        """Publish the turn that a delivery has made due, if it has. True if the message is now (or was before) recorded."""
+        if delivery.wake and delivery.run is not None:
+            self.publish([TurnReady(delivery.run)])
+        return delivery.outcome in (DeliveryOutcome.DELIVERED, DeliveryOutcome.DUPLICATE)
+
+    def publish(self, hints: Sequence[Hint]) -> None:
+        """Publish hints; what goes wrong costs latency only, since the rows are due in the store."""
+        if not hints:
+            return
+        try:
+            self.dispatcher.publish(hints)
+        except Exception:
+            _LOG.warning("publishing failed; the relay will do it", exc_info=True)
+
+    def _settle_inline(self, fence: Fence, message: Message) -> bool | None:
+        """Take the turn for an outcome without the detour through inbox and broker; None when that can't be done now."""
+        view = self.store.read_turn(fence.run_id, known=self.cache.known(fence.run_id))
+        if view is None or view.inbox or view.run.status is not WorkflowStatus.RUNNING or view.run.turns == 0:
+            return None
+        definition = self._definition(view.run)
+        if definition is None:
+            return None
+        live = None
+        try:
+            live = self._live(view, definition)
+            turn = Turn(view, live, self.definitions, self._limits)
+            with self.watchdog.watching():
+                turn.take_message(message)
+            commit = turn.commit(turn_token=None, settles=fence)
+            outcome = self.store.commit(commit)
+        except BaseException as error:
+            self._discard(fence.run_id, live)
+            if isinstance(error, (Exception, Held)):
+                _LOG.debug("inline turn of %s not taken", fence.run_id, exc_info=True)
+                return None
+            raise
+        if outcome is CommitOutcome.COMMITTED:
+            self._committed(turn, commit)
+            return True
+        self._discard(fence.run_id, live)
+        return False if outcome is CommitOutcome.FENCED else None
+
+    # -- the inside of a turn --------------------------------------------------------------------------------------------
+
+    def _definition(self, run: Run) -> WorkflowDefinition | None:
+        found = self.definitions.workflow(run.name)
+        return found if found is not None and found.settings.version == run.definition_version else None
+
+    def _carry_out(self, view: TurnView, definition: WorkflowDefinition, token: str) -> TurnOutcome:
+        order: Sequence[InboxItem] | None = None
+        while True:
+            live = None
+            try:
+                live = self._live(view, definition)
+                outcome = self._attempt(view, live, token, order)
+            except BaseException:
+                self._discard(view.run.run_id, live)
+                raise
+            if isinstance(outcome, TurnOutcome):
+                if outcome is not TurnOutcome.COMMITTED:
+                    self._discard(view.run.run_id, live)
+                return outcome
+            # Closing was refused: take the turn again with the unseen signals in front of what closed it.
+            self._discard(view.run.run_id, live)
+            fresh = self.store.read_turn(view.run.run_id, known=None)
+            if fresh is None or (fresh.run.epoch, fresh.run.version) != (view.run.epoch, view.run.version):
+                return TurnOutcome.DISCARDED
+            view, order = fresh, _signals_first(fresh.inbox, outcome.closed_by)
+
+    def _attempt(
+        self, view: TurnView, live: LiveRun, token: str, order: Sequence[InboxItem] | None
+    ) -> TurnOutcome | _Refused:
+        turn = Turn(view, live, self.definitions, self._limits)
+        with self.watchdog.watching():
+            if view.run.turns == 0:
+                turn.begin(view.events[0], view.inbox)
+            for item in view.inbox if order is None else order:
+                turn.take(item)
+        for reread in range(MAX_REREADS + 1):
+            last = reread == MAX_REREADS and not turn.closed
+            commit = turn.commit(turn_token=token, leave_due=last)
+            outcome = self.store.commit(commit)
+            if outcome is CommitOutcome.COMMITTED:
+                self._committed(turn, commit)
+                return TurnOutcome.COMMITTED
+            if outcome is not CommitOutcome.INBOX_MOVED:
+                return TurnOutcome.DISCARDED
+            refused = self._read_on(turn)
+            if refused is not None:
+                return refused
+        return TurnOutcome.DISCARDED
+
+    def _read_on(self, turn: Turn) -> _Refused | TurnOutcome | None:
+        """Take up what has arrived while the turn was under way."""
+        more = self.store.read_turn(turn.run.run_id, known=(turn.run.epoch, turn.run.version))
+        if more is None or (more.run.epoch, more.run.version) != (turn.run.epoch, turn.run.version):
+            return TurnOutcome.DISCARDED
+        unseen = [item for item in more.inbox if item.number > turn.seen]
+        if turn.closed and any(item.message.kind.holds_open for item in unseen):
+            return _Refused(turn.closed_by or 0)
+        turn.seen, turn.now = more.run.inbox_seq, more.now
+        with self.watchdog.watching():
+            for item in unseen:
+                turn.take(item)
+        return None
+
+    def _live(self, view: TurnView, definition: WorkflowDefinition) -> LiveRun:
+        """Return the run's code at the view's version: out of the cache, caught up, or replayed."""
+        run = view.run
+        cached = self.cache.take(run.run_id)
+        if cached is not None and (view.complete or cached.epoch != run.epoch or cached.live.definition is not definition):
+            cached.live.discard()
+            cached = None
+        if cached is None and not view.complete:
+            fresh = self.store.read_turn(run.run_id, known=None)
+            if fresh is None or (fresh.run.epoch, fresh.run.version) != (run.epoch, run.version):
+                raise RuntimeFault("the run moved on while its turn was claimed")
+            view = fresh
+        live = (
+            cached.live
+            if cached is not None
+            else LiveRun(
+                definition,
+                run_id=run.run_id,
+                workflow_id=run.workflow_id,
+                definitions=self.definitions,
+                interrupts=self._interrupts,
+            )
+        )
+        if run.turns > 0:
+            try:
+                with self.watchdog.watching():
+                    feed(live, view.events)
+            except BaseException:
+                live.discard()
+                raise
+            live.warnings()
+        return live
+
+    def _committed(self, turn: Turn, commit: Commit) -> None:
+        run = turn.run
+        if turn.closed:
+            turn.live.discard()
+        else:
+            turn.live.version = turn.version
+            self.cache.put(run.run_id, CachedRun(run.epoch, turn.live))
+        ref = RunRef(run.run_id, run.workflow_id, run.namespace, run.name, run.queue, commit.status)
+        self.publish(_hints(ref, commit, run))
+        timers = [task.due_at for task in commit.tasks if task.kind is TaskKind.TIMER and task.due_at is not None]
+        if timers:
+            self.dispatcher.expect(min(timers))
+        if commit.leave_due:
+            self.publish([TurnReady(ref)])
+        self._call_hooks(turn)
+
+    def _call_hooks(self, turn: Turn) -> None:
+        hooks, workflow_id = self._hooks(), turn.run.workflow_id
+        if turn.started:
+            hooks.call("on_workflow_start", workflow_id, turn.run.input)
+        for name, payload in turn.signals:
+            hooks.call("on_signal", workflow_id, name, payload)
+        for activity, result, failure in turn.outcomes:
+            hooks.call("on_activity_complete", workflow_id, activity, result, failure)
+        if turn.closed and turn.failure is None:
+            hooks.call("on_workflow_complete", workflow_id, turn.result)
+        elif turn.closed:
+            hooks.call("on_workflow_fail", workflow_id, turn.failure)
+
+    def _discard(self, run_id: str, live: LiveRun | None) -> None:
+        if live is not None:
+            live.discard()
+        self.cache.drop(run_id)
+
+    # -- turns that can't be carried out -----------------------------------------------------------------------------------
+
+    def _block(self, view: TurnView, token: str, error: BaseException) -> TurnOutcome:
+        self.cache.drop(view.run.run_id)
+        times = _times(view.run) + 1
+        delay = min(BLOCKED_FIRST * 2 ** (times - 1), BLOCKED_MOST)
+        reason = {**describe_block(error), "times": times, "since": (view.run.blocked or {}).get("since", view.now)}
+        log = _LOG.warning if times == 1 else _LOG.debug
+        log("workflow %s is held, not failed: %s", view.run.workflow_id, error)
+        self.store.release_turn(view.run.run_id, token=token, delay=micros(delay), blocked=reason)
+        return TurnOutcome.BLOCKED
+
+    def _decline(self, view: TurnView, token: str) -> TurnOutcome:
+        """Give the turn back for a worker that has the code; after a while with nobody, show the run as blocked."""
+        run = view.run
+        times = _times(run) + 1
+        since = (run.blocked or {}).get("since", view.now)
+        version = f" version {run.definition_version!r}" if run.definition_version else ""
+        reason = {
+            "reason": "NoWorker",
+            "message": f"no worker has had workflow {run.name!r}{version} so far",
+            "times": times,
+            "since": since,
+        }
+        delay = min(DECLINED_FIRST * 2 ** (times - 1), DECLINED_MOST)
+        nobody = view.now - since > NOBODY_AFTER * SECOND
+        self.store.release_turn(
+            run.run_id, token=token, delay=micros(delay), blocked=reason, declined=not nobody
+        )
+        self.dispatcher.expect(view.now + micros(delay))
+        return TurnOutcome.DECLINED
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A close that was refused, and the inbox item whose step closed."""
+
+    closed_by: int
+
+
+def _signals_first(inbox: Sequence[InboxItem], closed_by: int) -> list[InboxItem]:
+    """Order an inbox so that the signals that arrived after ``closed_by`` come right before it."""
+    before = [item for item in inbox if item.number < closed_by]
+    rest = [item for item in inbox if item.number >= closed_by]
+    signals = [item for item in rest if item.message.kind.holds_open and item.number != closed_by]
+    others = [item for item in rest if not item.message.kind.holds_open or item.number == closed_by]
+    return [*before, *signals, *others]
+
+
+def _times(run: Run) -> int:
+    return int((run.blocked or {}).get("times", 0))
+
+
+def _hints(ref: RunRef, commit: Commit, run: Run) -> list[Hint]:
+    hints: list[Hint] = []
+    for task in commit.tasks:
+        if task.kind is TaskKind.ACTIVITY:
+            hints.append(ActivityReady(ref, task.seq, task.attempt, task.data, task.queue))
+        elif task.kind is TaskKind.FINISH:
+            hints.append(RunFinished(ref, run.origin))
+    return hints
+
+
+def describe_block(error: BaseException) -> dict[str, Json]:
+    """Return why a turn could not be carried out, as data."""
+    reason: dict[str, Json] = {"reason": type(error).__name__, "message": str(error)}
+    for name in ("event", "recorded", "replayed", "where", "call"):
+        value: Any = getattr(error, name, None)
+        if value is not None:
+            reason[name] = value
+    return reason
+
+
+__all__ = [
+    "Engine",
+    "EngineSettings",
+    "NonDeterminismError",
+    "TurnAbandoned",
+    "TurnOutcome",
+    "describe_block",
+]

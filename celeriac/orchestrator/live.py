@@ -1,0 +1,444 @@
+"""A live run: one workflow's code, suspended between inputs. It knows no clock, no broker and no store.
+
+``apply`` feeds it one input event and runs its code until nothing is ready; what the code asked for
+meanwhile, in program order, are the step's commands. Fed with recorded steps it holds the commands against
+the recorded effects instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+from celeriac.errors import ActivityError, ActivityTimeoutError, Held, NonDeterminismError, PayloadError, RuntimeFault
+from celeriac.failures import Failure, failure_of, first_leaf
+from celeriac.orchestrator import commands, events
+from celeriac.orchestrator.bridge import run_sync
+from celeriac.orchestrator.futures import ActivityFuture
+from celeriac.orchestrator.guards import Guard
+from celeriac.orchestrator.loop import RunDiscarded, WorkflowLoop, WorkflowTask, WorkflowTimer
+from celeriac.orchestrator.model import SECOND, Micros, micros, moment
+from celeriac.orchestrator.signals import SignalBuffer
+from celeriac.payloads import Arguments, Converter, Json
+
+if TYPE_CHECKING:
+    from celeriac.activities.definition import ActivityDefinition
+    from celeriac.activities.options import ActivityOptions
+    from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
+
+_HERE: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_STDLIB: Final = os.path.dirname(asyncio.__file__) + os.sep
+
+
+class UnreadablePayload(Held):
+    """A recorded value that the code's annotations can no longer read; the run is held until they can."""
+
+
+class LiveRun:
+    """One run's code between two inputs.
+
+    :param definition: the workflow.
+    :param run_id: the run's id, also what its random numbers are seeded with unless the start event says otherwise.
+    :param workflow_id: the workflow id.
+    :param definitions: where activities and signal types are looked up.
+    :param interrupts: exception types that are raised into a thread from outside (time limits of the
+        executor). One that comes out of the code discards the turn.
+    """
+
+    def __init__(
+        self,
+        definition: WorkflowDefinition,
+        *,
+        run_id: str,
+        workflow_id: str,
+        definitions: Definitions,
+        interrupts: tuple[type[BaseException], ...] = (),
+    ) -> None:
+        from celeriac.orchestrator.context import WorkflowContext  # noqa: PLC0415 - the two know each other
+
+        self.definition = definition
+        self.run_id = run_id
+        self.workflow_id = workflow_id
+        self.definitions = definitions
+        self.interrupts = interrupts
+        self.version = 0
+        """The number of the last event that this run has seen."""
+        self.at: Micros = 0
+        self.alive = True
+        self.closed = False
+        self.replaying = False
+        self.cancel_requested: str | None = None
+        self.random = random.Random(run_id)  # noqa: S311 - reproducible is the point
+        self.loop = WorkflowLoop(on_timer_started=self._timer_started, on_timer_cancelled=self._timer_canceled)
+        self.loop.on_idle = self._check_conditions
+        self.signals = SignalBuffer(self.loop)
+        self.queries: dict[str, Callable[..., Any]] = {}
+        self.patches: dict[str, bool] = {}
+        self.conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self.pending: dict[int, ActivityFuture[Any]] = {}
+        self.timers: dict[int, WorkflowTimer] = {}
+        self.started: events.WorkflowStarted | None = None
+        self.context = WorkflowContext(self)
+        self._main: WorkflowTask | None = None
+        self._numbers = 0
+        self._step: dict[int, commands.Command] = {}
+        self._where: dict[int, str] = {}
+        self._recorded: dict[int, events.Effect] = {}
+
+    # -- steps ---------------------------------------------------------------------------------------------------------
+
+    def wants(self, event: events.Input) -> bool:
+        """Say whether an input is for something still pending; one that is not is dropped before it is recorded."""
+        if self.closed:
+            return False
+        match event:
+            case events.ActivityCompleted() | events.ActivityFailed() | events.ActivityCanceled():
+                return event.activity in self.pending
+            case events.TimerFired():
+                return event.timer in self.timers
+            case events.CancelRequested():
+                return self.cancel_requested is None
+            case _:
+                return True
+
+    def apply(
+        self,
+        event: events.Input,
+        at: Micros,
+        recorded: Sequence[events.HistoryEvent] | None = None,
+        early: Sequence[events.SignalReceived] = (),
+    ) -> list[commands.Command]:
+        """Feed one input, run the code until nothing is ready, and return what it asked for, in program order.
+
+        :param early: signals that came before the function's start, with the start only.
+        :param at: when the input was taken up; the loop's clock until the next one.
+        :param recorded: on replay, the effects that the history has for this step; the commands must agree with them.
+        :raises NonDeterminismError: they don't.
+        :raises Held: the step can't be carried out; the run must be discarded.
+        """
+        self.at = max(at, self.at)
+        self.loop.now = self.at / SECOND
+        self._step.clear()
+        self._where.clear()
+        self.replaying = recorded is not None
+        effects = [(each.number, each.event()) for each in recorded or ()]
+        self._recorded = {effect.command: effect for _, effect in effects if isinstance(effect, events.Effect)}
+        try:
+            for signal in early:
+                self.signals.arrived(signal.name, self._payload(signal))
+            _APPLY[type(event)](self, event)
+            self._run()
+        finally:
+            self._recorded = {}
+        issued = list(self._step.values())
+        if recorded is not None:
+            self._compare(issued, effects)
+        return issued
+
+    def _run(self) -> None:
+        loop = self.loop
+        with Guard():
+            while True:
+                try:
+                    loop.run_until_idle()
+                except SystemExit:
+                    continue  # it is kept as its task's exception, where it counts like any other
+                break
+        held = getattr(loop, "held", None)
+        if held is not None:
+            raise held
+        if self._main is not None and self._main.done() and not self.closed:
+            self._close(self._main)
+
+    def _compare(self, issued: Sequence[commands.Command], effects: Sequence[tuple[int, events.Event]]) -> None:
+        for position, (number, effect) in enumerate(effects):
+            if not isinstance(effect, events.Effect):
+                raise RuntimeFault(f"event {number} ({effect.tag}) can't stand among the effects of a step")
+            if position >= len(issued):
+                raise NonDeterminismError(number, commands.describe(effect), "nothing more in this step", None)
+            command = issued[position]
+            if not command.agrees(effect):
+                raise NonDeterminismError(
+                    number, commands.describe(effect), command.phrase(), self._where.get(command.number)
+                )
+        if len(issued) > len(effects):
+            command = issued[len(effects)]
+            after = effects[-1][0] + 1 if effects else None
+            raise NonDeterminismError(
+                after, "nothing more in this step", command.phrase(), self._where.get(command.number)
+            )
+
+    # -- inputs --------------------------------------------------------------------------------------------------------
+
+    def _start(self, event: events.WorkflowStarted) -> None:
+        self.started = event
+        if event.seed:
+            self.random = random.Random(event.seed)  # noqa: S311
+        args, kwargs = self._read(lambda: self.definition.signature.read(Arguments(event.args, event.kwargs)))
+        if self.definition.is_async:
+            code = self.definition.fn(self.context, *args, **kwargs)
+        else:
+            code = run_sync(self.definition.fn, self.context, *args, **kwargs)
+        self._main = self.loop.create_task(code, name=self.definition.name)
+
+    def _signal(self, event: events.SignalReceived) -> None:
+        self.loop.call_soon(self.signals.arrived, event.name, self._payload(event))
+
+    def _payload(self, event: events.SignalReceived) -> Any:
+        declared = self.definitions.signal_type(event.name)
+        converter = declared.converter if declared else _UNTYPED
+        return self._read(lambda: converter.read(event.payload, f"payload of signal {event.name!r}"))
+
+    def _activity_completed(self, event: events.ActivityCompleted) -> None:
+        future = self._settled(event.activity)
+        if future is not None:
+            converter = future.activity.result
+            label = f"result of activity {future.activity.name!r}"
+            future.set_result(self._read(lambda: converter.read(event.result, label)))
+
+    def _activity_failed(self, event: events.ActivityFailed) -> None:
+        future = self._settled(event.activity)
+        if future is not None:
+            kind = ActivityTimeoutError if event.failure.get("timeout") else ActivityError
+            future.set_exception(kind(future.activity.name, event.failure, event.attempts))
+
+    def _activity_canceled(self, event: events.ActivityCanceled) -> None:
+        future = self._settled(event.activity)
+        if future is not None:
+            future.cancel_now()
+
+    def _settled(self, number: int) -> ActivityFuture[Any] | None:
+        future = self.pending.pop(number, None)
+        return future if future is not None and not future.done() else None
+
+    def _timer_fired(self, event: events.TimerFired) -> None:
+        handle = self.timers.pop(event.timer, None)
+        if handle is not None:
+            self.loop.fire(handle)
+
+    def _cancel(self, event: events.CancelRequested) -> None:
+        if self.cancel_requested is None and self._main is not None:
+            self.cancel_requested = event.reason
+            self._main.cancel(event.reason or None)
+
+    def _read(self, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except PayloadError as error:
+            raise UnreadablePayload(str(error)) from None
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    def issue(self, make: Callable[[int], commands.Command]) -> commands.Command:
+        """Number a command and add it to the step."""
+        self.check_alive()
+        self._numbers += 1
+        command = make(self._numbers)
+        if not self.closed:
+            self._step[command.number] = command
+            self._where[command.number] = user_line(sys._getframe(1))  # noqa: SLF001 - the one cheap way to a frame
+        return command
+
+    def check_alive(self) -> None:
+        """Raise out of a call on the context of a run that was dropped from memory."""
+        if not self.alive:
+            raise RunDiscarded
+
+    def schedule_activity(
+        self, activity: ActivityDefinition, options: ActivityOptions, arguments: Arguments
+    ) -> ActivityFuture[Any]:
+        """Issue a ScheduleActivity and return the future of its outcome."""
+        command = self.issue(
+            lambda number: commands.ScheduleActivity(
+                number, activity.name, list(arguments.args), dict(arguments.kwargs), options.to_json()
+            )
+        )
+        future: ActivityFuture[Any] = ActivityFuture(self, command.number, activity)
+        self.pending[command.number] = future
+        return future
+
+    def cancel_activity(self, future: ActivityFuture[Any], msg: Any) -> bool:
+        """Cancel a pending activity's future: elided within its own step, recorded later, waited for where so declared."""
+        if not self.alive:
+            return future.cancel_now(msg)
+        number, kind = future.command, future.activity.options.cancellation
+        if self._step.pop(number, None) is not None or kind == "abandon":
+            self.pending.pop(number, None)
+            return future.cancel_now(msg)
+        waits = kind == "wait"
+        if waits and getattr(future, "asked", False):
+            return True
+        self.issue(lambda own: commands.CancelActivity(own, number, str(msg or ""), waits))
+        if waits:
+            future.asked = True  # type: ignore[attr-defined]
+            return True
+        self.pending.pop(number, None)
+        return future.cancel_now(msg)
+
+    def _timer_started(self, handle: WorkflowTimer, delay: float) -> None:
+        fire_at = self.at + micros(delay)
+        handle.number = self.issue(lambda number: commands.StartTimer(number, fire_at)).number
+        self.timers[handle.number] = handle
+
+    def _timer_canceled(self, handle: WorkflowTimer) -> None:
+        number = handle.number
+        if not self.alive or number is None or self.timers.pop(number, None) is None:
+            return
+        if self._step.pop(number, None) is None:
+            self.issue(lambda own: commands.CancelTimer(own, number))
+
+    def side_effect(self, make: Callable[[], Any], converter: Converter) -> Any:
+        """Return what ``make`` returned when the code first came here, and record it then."""
+        number = self._numbers + 1
+        known = self._recorded.get(number)
+        if isinstance(known, events.SideEffectRecorded):
+            value: Json = known.value
+        elif self.replaying:
+            recorded = commands.describe(known) if known is not None else "nothing more in this step"
+            raise NonDeterminismError(None, recorded, f"side effect (command {number})", user_line(sys._getframe(1)))  # noqa: SLF001
+        else:
+            value = converter.write(make(), "value of a side effect")
+        self.issue(lambda own: commands.RecordSideEffect(own, value))
+        return converter.read(value, "value of a side effect")
+
+    def patched(self, patch: str) -> bool:
+        """Say whether the run is on the new side of a patch: yes for new code, no where the history was made without it."""
+        decided = self.patches.get(patch)
+        if decided is None:
+            known = self._recorded.get(self._numbers + 1)
+            decided = not self.replaying or (isinstance(known, events.PatchMarked) and known.patch == patch)
+            self.patches[patch] = decided
+            if decided:
+                self.issue(lambda number: commands.MarkPatch(number, patch))
+        return decided
+
+    def _check_conditions(self) -> bool:
+        """Wake the first waiter whose condition holds; the loop asks again before the next."""
+        for index, (holds, waiter) in enumerate(self.conditions):
+            if waiter.done():
+                del self.conditions[index]
+                return self._check_conditions()
+            try:
+                found = holds()
+            except Exception as error:  # noqa: BLE001 - it belongs to the one who waits
+                waiter.set_exception(error)
+            else:
+                if not found:
+                    continue
+                waiter.set_result(None)
+            del self.conditions[index]
+            return True
+        return False
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _close(self, main: WorkflowTask) -> None:
+        command: Callable[[int], commands.Command]
+        if main.cancelled():
+            command = self._closed_by_cancel()
+        else:
+            error = main.exception()
+            command = self._closed_by_error(error) if error is not None else self._closed_by_result(main.result())
+        self.issue(command)
+        self.closed = True
+
+    def _closed_by_cancel(self) -> Callable[[int], commands.Command]:
+        if self.cancel_requested is not None:
+            reason = self.cancel_requested
+            return lambda number: commands.CancelWorkflow(number, reason)
+        failure: Failure = {"type": "CancelledError", "message": "the workflow awaited something that was canceled"}
+        return lambda number: commands.FailWorkflow(number, failure)
+
+    def _closed_by_error(self, error: BaseException) -> Callable[[int], commands.Command]:
+        if isinstance(error, (Held, KeyboardInterrupt, RunDiscarded, *self.interrupts)):
+            raise error
+        leaf, others = first_leaf(error)
+        if isinstance(error, self.definition.settings.blocks_on):
+            raise BlockedByChoice(error)
+        if others and all(isinstance(each, ActivityError) for each in (leaf, *others)):
+            failure = failure_of(leaf)
+            failure["others"] = [failure_of(each, stack=False) for each in others]
+        else:
+            failure = failure_of(error)
+        return lambda number: commands.FailWorkflow(number, failure)
+
+    def _closed_by_result(self, result: Any) -> Callable[[int], commands.Command]:
+        try:
+            value = self.definition.signature.result.write(result, f"result of workflow {self.definition.name!r}")
+        except PayloadError as error:
+            failure = failure_of(error, stack=False)
+            return lambda number: commands.FailWorkflow(number, failure)
+        return lambda number: commands.CompleteWorkflow(number, value)
+
+    def warnings(self) -> list[str]:
+        """Return, once, what went wrong without ending the run, such as tasks whose exception nobody awaited."""
+        found = []
+        for each in self.loop.errors:
+            error = each.get("exception")
+            told = f": {type(error).__name__}: {error}" if error is not None else ""
+            found.append(f"{each.get('message', 'error in a callback')}{told}")
+        self.loop.errors.clear()
+        return found
+
+    def discard(self) -> None:
+        """Take the run out of memory: its context raises from here on, its commands are ignored."""
+        if self.alive:
+            self.alive = False
+            self.loop.close()
+
+    # -- looking in ----------------------------------------------------------------------------------------------------
+
+    def waits(self) -> list[str]:
+        """Name what the run waits for, each in a phrase."""
+        found = [f"activity {each.activity.name!r}" for each in self.pending.values()]
+        found += [f"signal {name!r}" for name in self.signals.waited_for()]
+        found += ["a condition" for _, waiter in self.conditions if not waiter.done()]
+        found += [
+            f"timer until {moment(round(each.when() * SECOND)).isoformat(timespec='milliseconds')}"
+            for each in self.timers.values()
+        ]
+        return found
+
+    def stack(self) -> list[str]:
+        """Return where each of the run's tasks stands, as ``file:line in function``."""
+        found = []
+        for task in self.loop.pending_tasks():
+            for frame in task.get_stack():
+                found.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}")
+        return found
+
+
+class BlockedByChoice(Held):
+    """The workflow declares that this exception holds the run (``blocks_on``)."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.error = error
+
+
+_UNTYPED: Final = Converter(Any)
+
+_APPLY: Final[dict[type[events.Input], Callable[[LiveRun, Any], None]]] = {
+    events.WorkflowStarted: LiveRun._start,  # noqa: SLF001 - its own table
+    events.SignalReceived: LiveRun._signal,  # noqa: SLF001
+    events.ActivityCompleted: LiveRun._activity_completed,  # noqa: SLF001
+    events.ActivityFailed: LiveRun._activity_failed,  # noqa: SLF001
+    events.ActivityCanceled: LiveRun._activity_canceled,  # noqa: SLF001
+    events.TimerFired: LiveRun._timer_fired,  # noqa: SLF001
+    events.CancelRequested: LiveRun._cancel,  # noqa: SLF001
+}
+
+
+def user_line(frame: FrameType | None) -> str:
+    """Return ``file:line`` of the nearest frame that is neither celeriac's nor asyncio's."""
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith((_HERE, _STDLIB)) and not name.startswith("<"):
+            return f"{name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""

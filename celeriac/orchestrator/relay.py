@@ -1,0 +1,157 @@
+"""The relay: looks at what is due in the store and was lost or is late, and makes it happen again.
+
+One thread a worker calls :meth:`Relay.tick`. Whatever a tick does is guarded by the store, so any number of
+relays may run.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from typing import Final
+
+from celeriac.activities.options import ActivityOptions
+from celeriac.durations import Duration, seconds
+from celeriac.orchestrator.attempts import Attempts, overdue_failure, schedule_to_close_failure, timeout_failure
+from celeriac.orchestrator.model import DueTask, Fence, Message, Micros, Task, micros
+from celeriac.orchestrator.ports import ActivityReady, Hint, RunFinished, TurnReady
+from celeriac.orchestrator.status import MessageKind, TaskKind, TaskState
+
+_LOG: Final = logging.getLogger("celeriac.relay")
+
+BACKOFF_FIRST: Final = 30.0
+BACKOFF_MOST: Final = 600.0
+"""Seconds between publications of a row that nobody claims: the first time, and at most."""
+
+
+class Relay:
+    """Publishes again, fires and times out what is due in one namespace.
+
+    :param batch: how many rows one tick takes.
+    :param hold: how long a taken row stays out of other relays' sight (timedelta or seconds).
+    """
+
+    def __init__(
+        self,
+        attempts: Attempts,
+        *,
+        namespace: str,
+        batch: int = 100,
+        hold: Duration = 5.0,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.attempts = attempts
+        self.engine = attempts.engine
+        self.store = attempts.store
+        self.namespace = namespace
+        self.batch = batch
+        self._hold = micros(seconds(hold, name="hold", positive=True))
+        self._draw = draw
+
+    def tick(self) -> int:
+        """Handle what is due, at most one batch, and return how many rows that were."""
+        rows = self.store.take_due(self.namespace, limit=self.batch, hold=self._hold)
+        hints: list[tuple[Task, Hint, Micros]] = []
+        for row in rows:
+            try:
+                hint = _HANDLE[row.task.kind](self, row)
+            except Exception:
+                _LOG.exception("row %s %s of run %s could not be handled", row.task.kind, row.task.seq, row.task.run_id)
+                continue
+            if hint is not None:
+                hints.append((row.task, hint, row.now))
+        self._publish(hints)
+        return len(rows)
+
+    def next_due(self) -> Micros | None:
+        """Return when the next row falls due."""
+        return self.store.next_due(self.namespace)
+
+    def _publish(self, hints: list[tuple[Task, Hint, Micros]]) -> None:
+        if not hints:
+            return
+        backlogs: dict[str | None, int | None] = {}
+        chosen: list[Hint] = []
+        for task, hint, now in hints:
+            if task.published and self._backlog(backlogs, _queue(task, hint)):
+                # Published before and others still wait in front of it: a backlog is not a loss.
+                self.store.postpone(task, delay=self._until(task, now), published=task.published + 1)
+                continue
+            chosen.append(hint)
+            self.store.postpone(task, delay=self._until(task, now), published=task.published + 1)
+        self.engine.publish(chosen)
+
+    def _backlog(self, known: dict[str | None, int | None], queue: str | None) -> int:
+        if queue not in known:
+            try:
+                known[queue] = self.engine.dispatcher.backlog(queue)
+            except Exception:  # noqa: BLE001 - a broker that can't say counts as one that holds nothing
+                known[queue] = None
+        return known[queue] or 0
+
+    def _until(self, task: Task, now: Micros) -> Micros:
+        backoff = min(BACKOFF_FIRST * 2.0 ** min(task.published, 10), BACKOFF_MOST) * (1 - 0.2 * self._draw())
+        deadlines = [each for each in (task.schedule_to_start_by, task.schedule_to_close_by) if each is not None]
+        return max(min([micros(backoff), *(each - now for each in deadlines)]), 0)
+
+    # -- by kind -------------------------------------------------------------------------------------------------------
+
+    def _turn(self, row: DueTask) -> Hint | None:
+        return TurnReady(row.run)
+
+    def _finish(self, row: DueTask) -> Hint | None:
+        return RunFinished(row.run, row.origin)
+
+    def _timer(self, row: DueTask) -> Hint | None:
+        task = row.task
+        message = Message(MessageKind.TIMER, f"timer:{task.seq}", {"timer": task.seq})
+        self.engine.delivered(self.store.settle(_fence(task), message))
+        return None
+
+    def _timeout(self, row: DueTask) -> Hint | None:
+        message = Message(MessageKind.TIMEOUT, "timeout", {"timeout": row.task.data.get("timeout", 0.0)})
+        self.engine.delivered(self.store.settle(_fence(row.task), message))
+        return None
+
+    def _activity(self, row: DueTask) -> Hint | None:
+        task = row.task
+        options = ActivityOptions.from_json(task.data.get("options", {}))
+        if task.schedule_to_close_by is not None and task.schedule_to_close_by <= row.now:
+            self.attempts.timed_out(task, _fence(task), schedule_to_close_failure(options))
+            return None
+        if task.state is TaskState.QUEUED:
+            return self._queued(row, options)
+        failure = overdue_failure(task, row.now)
+        if failure is not None:
+            self.attempts.failed(task, row.run, _fence(task), failure, now=row.now)
+        return None
+
+    def _queued(self, row: DueTask, options: ActivityOptions) -> Hint | None:
+        task = row.task
+        if task.cancel_requested:
+            self.attempts.canceled(task, _fence(task))
+            return None
+        if task.schedule_to_start_by is not None and task.schedule_to_start_by <= row.now:
+            limit = options.schedule_to_start or 0
+            failure = timeout_failure("schedule_to_start", f"no worker took it within {limit:g} s")
+            self.attempts.timed_out(task, _fence(task), failure)
+            return None
+        return ActivityReady(row.run, task.seq, task.attempt, task.data, task.queue)
+
+
+def _fence(task: Task) -> Fence:
+    return Fence(task.run_id, task.kind, task.seq, task.token or "")
+
+
+def _queue(task: Task, hint: Hint) -> str | None:
+    return task.queue if isinstance(hint, ActivityReady) else hint.run.queue
+
+
+_HANDLE: Final[dict[TaskKind, Callable[[Relay, DueTask], Hint | None]]] = {
+    TaskKind.TURN: Relay._turn,  # noqa: SLF001 - its own table
+    TaskKind.ACTIVITY: Relay._activity,  # noqa: SLF001
+    TaskKind.TIMER: Relay._timer,  # noqa: SLF001
+    TaskKind.TIMEOUT: Relay._timeout,  # noqa: SLF001
+    TaskKind.FINISH: Relay._finish,  # noqa: SLF001
+}

@@ -1,0 +1,87 @@
+"""Replay: a run's code, brought to where its history leaves off. A pure function of definition and history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from celeriac.errors import NonDeterminismError, RuntimeFault
+from celeriac.orchestrator import commands, events
+from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
+from celeriac.orchestrator.events import HistoryEvent
+from celeriac.orchestrator.live import LiveRun
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One input event and the effects that applying it had."""
+
+    input: HistoryEvent
+    effects: Sequence[HistoryEvent]
+    last: int
+    """The number of the step's last event, notes included."""
+    early: Sequence[events.SignalReceived] = ()
+    """Signals that came before the function's start; with the first step only."""
+
+
+def steps(history: Sequence[HistoryEvent]) -> Iterator[Step]:
+    """Cut a history into its steps; notes belong to none of them.
+
+    :raises RuntimeFault: it begins with an effect, or has gaps.
+    """
+    opened: HistoryEvent | None = None
+    effects: list[HistoryEvent] = []
+    early: list[events.SignalReceived] = []
+    last = history[0].number - 1 if history else 0
+    for each in history:
+        if each.number != last + 1:
+            raise RuntimeFault(f"history has a gap: event {each.number} follows {last}")
+        kind = events.kind_of(each.type)
+        if kind is events.SignalReceived and each.data.get("early"):
+            early.append(each.event())  # type: ignore[arg-type]  # its kind has just been looked at
+        elif issubclass(kind, events.Input):
+            if opened is not None:
+                yield Step(opened, effects, last, early)
+            opened, effects, early = each, [], []
+        elif issubclass(kind, events.Effect):
+            if opened is None:
+                raise RuntimeFault(f"history begins with {each.type!r}, which is no input")
+            effects.append(each)
+        last = each.number
+    if opened is not None:
+        yield Step(opened, effects, last, early)
+
+
+def feed(run: LiveRun, history: Sequence[HistoryEvent]) -> None:
+    """Feed recorded steps to a live run.
+
+    :raises NonDeterminismError: the code asks for something else than is recorded.
+    """
+    for step in steps(history):
+        event = step.input.event()
+        if not isinstance(event, events.Input):
+            raise RuntimeFault(f"event {step.input.number} is no input")
+        if not run.wants(event):
+            raise NonDeterminismError(
+                step.input.number, f"{event.tag} {event.data()}", "nothing that waits for it any more", None
+            )
+        run.apply(event, step.input.at, step.effects, step.early)
+        run.version = step.last
+    run.replaying = False
+
+
+def replay(
+    definition: WorkflowDefinition,
+    history: Sequence[HistoryEvent],
+    *,
+    definitions: Definitions,
+    run_id: str = "",
+    workflow_id: str = "",
+) -> LiveRun:
+    """Return the live run that a whole history leads to.
+
+    :raises Held: the definition can't carry out the history.
+    """
+    run = LiveRun(definition, run_id=run_id, workflow_id=workflow_id, definitions=definitions)
+    feed(run, history)
+    return run

@@ -1,0 +1,51 @@
+"""Runs an activity's function for a claimed attempt, in this process. Executors that have runners of their own don't need it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from celeriac.activities.context import ActivityCanceled, running
+from celeriac.activities.definition import ActivityDefinition
+from celeriac.errors import PayloadError, UnknownDefinition
+from celeriac.failures import failure_of
+from celeriac.orchestrator.attempts import Attempts
+from celeriac.orchestrator.model import Claim
+from celeriac.payloads import Arguments
+
+
+def run_attempt(
+    attempts: Attempts, claim: Claim, activity: ActivityDefinition, call: Callable[..., Any] | None = None, *, inline: bool = False
+) -> bool:
+    """Run a claimed attempt to its end and record that. False when its outcome came too late.
+
+    :param call: what to call instead of the activity's own function (mocks).
+    """
+    try:
+        fn = call or activity.fn
+        if fn is None:
+            raise UnknownDefinition("activity", activity.name)
+        data = claim.task.data
+        args, kwargs = activity.read(Arguments(data.get("args", ()), data.get("kwargs", {})))
+        with running(attempts.context(claim)):
+            value = fn(*args, **kwargs)
+            if asyncio.iscoroutine(value):
+                value = asyncio.run(value)
+    except ActivityCanceled:
+        return attempts.canceled(claim.task, claim.fence)
+    except Exception as error:  # noqa: BLE001 - whatever an activity raises is its outcome
+        return attempts.raised(claim, error, inline=inline)
+    return record_result(attempts, claim, activity, value, inline=inline)
+
+
+def record_result(
+    attempts: Attempts, claim: Claim, activity: ActivityDefinition, value: Any, *, inline: bool = False
+) -> bool:
+    """Record what an activity returned; a value that can't be recorded fails it for good."""
+    try:
+        result = activity.result.write(value, f"result of activity {activity.name!r}")
+    except PayloadError as error:
+        failure = {**failure_of(error, stack=False), "non_retryable": True}
+        return attempts.failed(claim.task, claim.run, claim.fence, failure, inline=inline)
+    return attempts.completed(claim, result, inline=inline)

@@ -1,0 +1,327 @@
+"""One turn: inputs are applied to a live run, one at a time, and what follows from them is gathered into one commit.
+
+Knows no store and no broker: it is made from a view of the run and ends in a :class:`Commit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from celeriac.activities.options import ActivityOptions
+from celeriac.errors import PayloadError, RuntimeFault
+from celeriac.orchestrator import commands, events
+from celeriac.orchestrator.definition import Definitions
+from celeriac.orchestrator.events import HistoryEvent
+from celeriac.orchestrator.live import LiveRun
+from celeriac.orchestrator.model import Commit, Fence, InboxItem, Message, Micros, Run, Task, TurnView, micros
+from celeriac.orchestrator.status import MessageKind, TaskKind, TaskState, WorkflowStatus
+from celeriac.payloads import Json
+
+
+@dataclass(frozen=True, slots=True)
+class TurnLimits:
+    """What a turn needs to know besides the run.
+
+    :param republish_after: microseconds until an unclaimed activity is published again.
+    :param start_to_close: microseconds one attempt may take where the activity says nothing.
+    """
+
+    republish_after: Micros
+    start_to_close: Micros
+
+
+class Turn:
+    """The work of one turn, from its inputs to its commit."""
+
+    def __init__(self, view: TurnView, live: LiveRun, definitions: Definitions, limits: TurnLimits) -> None:
+        self.run: Run = view.run
+        self.live = live
+        self.definitions = definitions
+        self.limits = limits
+        self.now = view.now
+        self.seen = view.run.inbox_seq
+        self.events: list[HistoryEvent] = []
+        self.consumed: list[int] = []
+        self.tasks: dict[tuple[TaskKind, int], Task] = {}
+        self.dropped: list[tuple[TaskKind, int]] = []
+        self.canceling: list[int] = []
+        self.status = WorkflowStatus.RUNNING
+        self.result: Json = None
+        self.failure: dict[str, Json] | None = None
+        self.closed_by: int | None = None
+        """The number of the inbox item whose step closed the run, or 0 when none did (the first step, an inline outcome)."""
+        self.started = False
+        self.signals: list[tuple[str, Json]] = []
+        self.outcomes: list[tuple[str, Json, dict[str, Json] | None]] = []
+        self._version = view.run.version
+        self._local: list[events.Input] = []
+
+    @property
+    def closed(self) -> bool:
+        """Whether a step has closed the run."""
+        return not self.status.open
+
+    # -- inputs --------------------------------------------------------------------------------------------------------
+
+    def begin(self, started: HistoryEvent, inbox: Sequence[InboxItem]) -> None:
+        """Take the first step: its input is recorded already. Signals that are here before it come with it."""
+        self.started = True
+        early = []
+        for item in inbox:
+            if item.message.kind is MessageKind.SIGNAL:
+                self.consumed.append(item.number)
+                event = self._fitting(item.message, early=True)
+                if event is not None:
+                    self._record(event, item.message.key)
+                    early.append(event)
+        event = started.event()
+        if not isinstance(event, events.WorkflowStarted):
+            raise RuntimeFault(f"a history begins with workflow_started, not {started.type!r}")
+        self._conclude(self.live.apply(event, started.at, None, early), 0)
+
+    def take(self, item: InboxItem) -> None:
+        """Apply one inbox item, or drop it if nothing waits for it any more."""
+        if item.number in self.consumed:
+            return  # a signal that came before the first step
+        self.consumed.append(item.number)
+        if not self.closed:
+            self._apply_message(item.message, item.number)
+
+    def take_message(self, message: Message) -> None:
+        """Apply a message that is not in the inbox: the outcome that this process has just brought about."""
+        self._apply_message(message, 0)
+
+    def _apply_message(self, message: Message, number: int) -> None:
+        _TAKE[message.kind](self, message, number)
+        while self._local and not self.closed:
+            self._step(self._local.pop(0), number)
+
+    def _step(self, event: events.Input, number: int, key: str | None = None, note: events.Note | None = None) -> None:
+        if not self.live.wants(event):
+            return
+        if note is not None:
+            self._record(note)
+        self._record(event, key)
+        self._conclude(self.live.apply(event, self.now), number)
+
+    def _conclude(self, issued: Iterable[commands.Command], number: int) -> None:
+        for command in issued:
+            self._record(command.recorded())
+            _CARRY[type(command)](self, command)
+        for warning in self.live.warnings():
+            self._record(events.WarningRecorded(warning))
+        if self.closed:
+            self.closed_by = number
+
+    def _record(self, event: events.Event, key: str | None = None) -> None:
+        self._version += 1
+        self.events.append(HistoryEvent.of(self._version, max(self.now, self.live.at), event, key))
+
+    def _take_signal(self, message: Message, number: int) -> None:
+        event = self._fitting(message)
+        if event is not None:
+            self._step(event, number, message.key)
+
+    def _fitting(self, message: Message, *, early: bool = False) -> events.SignalReceived | None:
+        """Return the signal's event, or record that it does not fit what is declared."""
+        data = message.data
+        event = events.SignalReceived(
+            data["name"], data.get("payload"), data.get("sender_id", ""), data.get("sent_at"), early
+        )
+        declared = self.definitions.signal_type(event.name)
+        if declared is not None:
+            try:
+                declared.read(event.payload)
+            except PayloadError as error:
+                rejected = events.SignalRejectedEvent(event.name, str(error), event.payload, event.sender_id)
+                self._record(rejected, message.key)
+                return None
+        self.signals.append((event.name, event.payload))
+        return event
+
+    def _take_outcome(self, message: Message, number: int) -> None:
+        data = message.data
+        activity: int = data["activity"]
+        note = None
+        if data.get("started_at"):
+            note = events.ActivityStarted(activity, data["attempt"], data.get("worker", ""), data["started_at"])
+        event = outcome_event(data)
+        pending = self.live.pending.get(activity)
+        if pending is not None:
+            self.outcomes.append((pending.activity.name, data.get("result"), data.get("failure")))
+        self._step(event, number, note=note)
+
+    def _take_timer(self, message: Message, number: int) -> None:
+        self._step(events.TimerFired(message.data["timer"]), number)
+
+    def _take_cancel(self, message: Message, number: int) -> None:
+        self._step(events.CancelRequested(message.data.get("reason", "")), number, message.key)
+
+    def _take_timeout(self, message: Message, number: int) -> None:
+        seconds = message.data.get("timeout", 0.0)
+        self._record(events.WorkflowTimedOut(seconds))
+        self._close(
+            WorkflowStatus.TIMED_OUT,
+            failure={"type": "WorkflowTimedOutError", "message": f"the workflow took longer than {seconds:g} s"},
+        )
+        self.closed_by = number
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    def _schedule_activity(self, command: commands.ScheduleActivity) -> None:
+        options = ActivityOptions.from_json(command.options)
+        until = {
+            "schedule_to_start_by": _after(self.now, options.schedule_to_start),
+            "schedule_to_close_by": _after(self.now, options.schedule_to_close),
+        }
+        due = [self.now + self.limits.republish_after, *(each for each in until.values() if each is not None)]
+        data: dict[str, Json] = {"name": command.activity, "args": command.args}
+        if command.kwargs:
+            data["kwargs"] = command.kwargs
+        if command.options:
+            data["options"] = command.options
+        self._add(
+            Task(
+                self.run.run_id,
+                TaskKind.ACTIVITY,
+                command.number,
+                TaskState.QUEUED,
+                min(due),
+                self.run.namespace,
+                queue=options.queue,
+                data=data,
+                start_to_close=_length(options.start_to_close) or self.limits.start_to_close,
+                heartbeat=_length(options.heartbeat),
+                **until,
+            )
+        )
+
+    def _cancel_activity(self, command: commands.CancelActivity) -> None:
+        key = (TaskKind.ACTIVITY, command.activity)
+        if self.tasks.pop(key, None) is not None:  # scheduled in this very turn: nobody has seen it yet
+            if command.wait:
+                self._local.append(events.ActivityCanceled(command.activity))
+        elif command.wait:
+            self.canceling.append(command.activity)
+        else:
+            self.dropped.append(key)
+
+    def _start_timer(self, command: commands.StartTimer) -> None:
+        self._add(
+            Task(
+                self.run.run_id,
+                TaskKind.TIMER,
+                command.number,
+                TaskState.QUEUED,
+                command.fire_at,
+                self.run.namespace,
+                queue=self.run.queue,
+            )
+        )
+
+    def _cancel_timer(self, command: commands.CancelTimer) -> None:
+        key = (TaskKind.TIMER, command.timer)
+        if self.tasks.pop(key, None) is None:
+            self.dropped.append(key)
+
+    def _add(self, task: Task) -> None:
+        self.tasks[task.kind, task.seq] = task
+
+    def _nothing(self, command: commands.Command) -> None:
+        """Its event is all there is to it."""
+
+    def _complete(self, command: commands.CompleteWorkflow) -> None:
+        self._close(WorkflowStatus.COMPLETED, result=command.result)
+
+    def _fail(self, command: commands.FailWorkflow) -> None:
+        self._close(WorkflowStatus.FAILED, failure=command.failure)
+
+    def _cancel_workflow(self, command: commands.CancelWorkflow) -> None:
+        message = "the workflow was canceled" + (f": {command.reason}" if command.reason else "")
+        self._close(WorkflowStatus.CANCELED, failure={"type": "CancelledError", "message": message})
+
+    def _close(self, status: WorkflowStatus, *, result: Json = None, failure: dict[str, Json] | None = None) -> None:
+        self.status, self.result, self.failure = status, result, failure
+
+    # -- the commit ----------------------------------------------------------------------------------------------------
+
+    def commit(self, *, turn_token: str | None, settles: Fence | None = None, leave_due: bool = False) -> Commit:
+        """Return all that the turn decided, as one commit."""
+        tasks: Sequence[Task] = list(self.tasks.values())
+        if self.closed:
+            tasks = [finish_task(self.run, self.now, self.limits.republish_after)] if self.run.origin else []
+        return Commit(
+            run_id=self.run.run_id,
+            epoch=self.run.epoch,
+            version=self.run.version,
+            inbox_seq=self.seen,
+            status=self.status,
+            events=self.events,
+            consumed=self.consumed,
+            tasks=tasks,
+            dropped=() if self.closed else self.dropped,
+            canceling=() if self.closed else self.canceling,
+            result=self.result,
+            failure=self.failure,
+            waits=() if self.closed else self.live.waits()[:MAX_WAITS],
+            turn_token=turn_token,
+            settles=settles,
+            leave_due=leave_due,
+        )
+
+    @property
+    def version(self) -> int:
+        """The number of the last event, once the turn is committed."""
+        return self._version
+
+
+MAX_WAITS: Final = 20
+"""How many of the things that a run waits for are shown with it."""
+
+
+def finish_task(run: Run, now: Micros, republish_after: Micros) -> Task:
+    """Return the row that stands for the last message to the one who started the run."""
+    return Task(
+        run.run_id, TaskKind.FINISH, 0, TaskState.QUEUED, now + republish_after, run.namespace, queue=run.queue
+    )
+
+
+def outcome_event(data: dict[str, Any]) -> events.Input:
+    """Return the event of an activity's outcome."""
+    activity: int = data["activity"]
+    if "failure" in data:
+        return events.ActivityFailed(activity, data["failure"], data.get("attempt", 1))
+    if data.get("canceled"):
+        return events.ActivityCanceled(activity, data.get("details"))
+    return events.ActivityCompleted(activity, data.get("result"))
+
+
+def _after(now: Micros, seconds: Any) -> Micros | None:
+    return None if seconds is None else now + micros(seconds)
+
+
+def _length(seconds: Any) -> Micros | None:
+    return None if seconds is None else micros(seconds)
+
+
+_TAKE: Final[dict[MessageKind, Callable[[Turn, Message, int], None]]] = {
+    MessageKind.SIGNAL: Turn._take_signal,  # noqa: SLF001 - its own table
+    MessageKind.OUTCOME: Turn._take_outcome,  # noqa: SLF001
+    MessageKind.TIMER: Turn._take_timer,  # noqa: SLF001
+    MessageKind.CANCEL: Turn._take_cancel,  # noqa: SLF001
+    MessageKind.TIMEOUT: Turn._take_timeout,  # noqa: SLF001
+}
+
+_CARRY: Final[dict[type[commands.Command], Callable[[Turn, Any], None]]] = {
+    commands.ScheduleActivity: Turn._schedule_activity,  # noqa: SLF001
+    commands.CancelActivity: Turn._cancel_activity,  # noqa: SLF001
+    commands.StartTimer: Turn._start_timer,  # noqa: SLF001
+    commands.CancelTimer: Turn._cancel_timer,  # noqa: SLF001
+    commands.RecordSideEffect: Turn._nothing,  # noqa: SLF001
+    commands.MarkPatch: Turn._nothing,  # noqa: SLF001
+    commands.CompleteWorkflow: Turn._complete,  # noqa: SLF001
+    commands.FailWorkflow: Turn._fail,  # noqa: SLF001
+    commands.CancelWorkflow: Turn._cancel_workflow,  # noqa: SLF001
+}

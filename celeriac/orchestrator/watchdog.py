@@ -1,0 +1,114 @@
+"""Ends turns that do not yield: one native thread that looks at the turn thread's CPU and wall time.
+
+CPU time counts, so that a stopped or loaded machine blocks nobody; wall time is the wider net for code that waits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from celeriac.errors import TurnAbandoned
+
+LOOKS_PER_SECOND: Final = 20
+IDLE_LOOKS: Final = 100
+"""After so many looks without a turn under way the thread ends; the next turn starts another."""
+
+
+class _Watched:
+    """One stretch of a turn: which thread, since when, and whether it was struck."""
+
+    __slots__ = ("clock", "cpu", "cpu_limit", "ident", "stack", "wall", "wall_limit")
+
+    def __init__(self, cpu_limit: float, wall_limit: float) -> None:
+        self.ident = threading.get_ident()
+        self.cpu_limit = cpu_limit
+        self.wall_limit = wall_limit
+        self.wall = time.monotonic()
+        self.cpu = time.thread_time()
+        self.clock = _cpu_clock(self.ident)
+        self.stack: list[str] | None = None
+
+    def overdue(self) -> bool:
+        if time.monotonic() - self.wall > self.wall_limit:
+            return True
+        return self.clock is not None and time.clock_gettime(self.clock) - self.cpu > self.cpu_limit
+
+    def strike(self) -> None:
+        """Raise TurnAbandoned inside the watched thread, once a look, until it has let go."""
+        if self.stack is None:
+            frame = sys._current_frames().get(self.ident)  # noqa: SLF001 - the only way to another thread's stack
+            frames = traceback.extract_stack(frame)[-12:] if frame is not None else []
+            self.stack = [f"{each.filename}:{each.lineno} in {each.name}" for each in frames]
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(TurnAbandoned))
+
+
+def _cpu_clock(ident: int) -> int | None:
+    """Return the clock of a thread's CPU time, where the system has one."""
+    try:
+        return time.pthread_getcpuclockid(ident)
+    except (AttributeError, OSError):
+        return None
+
+
+class Watchdog:
+    """Watches the turns of this process."""
+
+    def __init__(self, *, cpu_limit: float = 2.0, wall_limit: float = 30.0) -> None:
+        self.cpu_limit = cpu_limit
+        self.wall_limit = wall_limit
+        self._watched: dict[int, _Watched] = {}
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Limit a stretch of workflow code.
+
+        :raises TurnAbandoned: it took longer; the message holds the stack where it was struck.
+        """
+        watched = _Watched(self.cpu_limit, self.wall_limit)
+        self._watched[watched.ident] = watched
+        if self._thread is None or not self._thread.is_alive():
+            self._start()
+        try:
+            yield
+        except TurnAbandoned:
+            pass
+        finally:
+            self._watched.pop(watched.ident, None)
+            if watched.stack is not None:
+                # A second strike may be on its way into this thread: take it back.
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(watched.ident), None)
+        if watched.stack is not None:
+            raise TurnAbandoned(
+                f"the turn did not yield within {self.cpu_limit:g} s of CPU time or {self.wall_limit:g} s of wall time. "
+                f"Move long work into an activity. It was at:\n  " + "\n  ".join(watched.stack)
+            )
+
+    def after_fork(self) -> None:
+        """Forget the parent's thread and turns."""
+        self._watched = {}
+        self._thread = None
+        self._lock = threading.Lock()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._look, name="celeriac-watchdog", daemon=True)
+                self._thread.start()
+
+    def _look(self) -> None:
+        idle = 0
+        while idle < IDLE_LOOKS:
+            time.sleep(1 / LOOKS_PER_SECOND)
+            idle = 0 if self._watched else idle + 1
+            for watched in list(self._watched.values()):
+                if watched.overdue() and watched.ident in self._watched:
+                    watched.strike()
