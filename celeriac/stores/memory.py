@@ -216,7 +216,7 @@ class InMemoryStore:
     def commit(self, commit: Commit) -> CommitOutcome:
         """Write all that a turn decided, or nothing.
 
-        :raises ValueError: ``leave_due`` with a closing status, events whose numbers don't follow the version,
+        :raises ValueError: ``leave_due`` with a closing status, events that don't go on from the version,
             or a new task row whose key is taken.
         """
         _check(commit)
