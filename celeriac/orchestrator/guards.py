@@ -1,0 +1,189 @@
+"""Catching calls that workflow code must not make, while it runs, and nowhere else.
+
+Python raises an *audit event* for what reaches for a file, a socket, a process or a thread, whoever does it
+and by whatever name. A hook looks at the stack and refuses when workflow code is responsible: not a module
+being imported, not a log record being written. The hook can't be taken out again, so it comes with the first
+workflow of a process; then every audited call of the process costs about 0.2 microseconds more.
+
+Clocks and dice (``time.time``, ``datetime.now``, ``random``) raise no event and offer no cheap place to stand
+in their way, so they are left to the check of the source.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from celeriac.orchestrator.primitives.blame import Place, claim, culprit
+from celeriac.orchestrator.primitives.redirect import redirect
+from celeriac.orchestrator.primitives.refusals import ACTIVITY, refuse
+from celeriac.orchestrator.primitives.running import workflow_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    Function = Callable[..., Any]
+
+__all__ = ["Guard", "claim", "suspended"]
+
+# Through whose code workflow code may reach a thing and still be the one who did. A library that reads its
+# own data files or keeps a thread is left alone; one that is told to fetch a page is not.
+_STDLIB: Final = frozenset({Place.STDLIB, Place.GENERATED})
+_ANY_LIBRARY: Final = _STDLIB | {Place.INSTALLED}
+_NOBODY: Final = frozenset({Place.GENERATED})
+
+
+class _Rule(NamedTuple):
+    call: str
+    replacement: str
+    through: frozenset[Place]
+
+
+def _files(*events: str) -> dict[str, _Rule]:
+    return {event: _Rule(event, ACTIVITY, _STDLIB) for event in events}
+
+
+def _outside(*events: str) -> dict[str, _Rule]:
+    return {event: _Rule(event, ACTIVITY, _ANY_LIBRARY) for event in events}
+
+
+_SLEEP: Final = _Rule("time.sleep", "write `await ctx.sleep(...)`", _ANY_LIBRARY)
+_UUID: Final = "write `ctx.uuid4()`"
+
+RULES: Final[dict[str, _Rule]] = {
+    **_files("open", "os.chmod", "os.chown", "os.link", "os.listdir", "os.mkdir", "os.remove", "os.rename"),
+    **_files("os.rmdir", "os.scandir", "os.symlink", "os.truncate", "os.utime", "tempfile.mkdtemp"),
+    **_files("tempfile.mkstemp", "_thread.start_new_thread", "_thread.start_joinable_thread"),
+    **_files("builtins.input"),
+    **_outside("os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn"),
+    **_outside("subprocess.Popen", "sqlite3.connect", "urllib.Request", "http.client.connect"),
+    **_outside("smtplib.connect", "ftplib.connect", "socket.__new__", "socket.bind", "socket.connect"),
+    **_outside("socket.getaddrinfo", "socket.gethostbyaddr", "socket.gethostbyname", "socket.getnameinfo"),
+    **_outside("socket.sendmsg", "socket.sendto"),
+    "time.sleep": _SLEEP,  # since Python 3.13; before that _guard_sleep() sees to it
+}
+"""Audit event -> what is refused, and what to write instead."""
+
+_active = 0
+_installed = False
+_suspended: ContextVar[bool] = ContextVar("celeriac_guard_suspended", default=False)
+
+
+class Guard:
+    """While entered, workflow code that runs in any thread is watched; cheap to enter for each step.
+
+    Nobody else in the process is concerned: what counts is that a workflow's loop is the thread's running
+    loop.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        global _active  # noqa: PLW0603 - an audit hook belongs to the process
+        if not _installed:
+            _install()
+        _active += 1
+
+    def __exit__(self, *_: object) -> None:
+        global _active  # noqa: PLW0603
+        _active -= 1
+
+
+@contextmanager
+def suspended() -> Iterator[None]:
+    """Let the task that enters this do what it likes, until it leaves; other tasks are watched as before."""
+    token = _suspended.set(True)
+    try:
+        yield
+    finally:
+        _suspended.reset(token)
+
+
+def check(rule: _Rule, frame: FrameType | None) -> None:
+    """Refuse what happens in ``frame``, if it is workflow code that brought it about.
+
+    :raises ForbiddenCallError: it is.
+    """
+    loop = workflow_loop()
+    if loop is None or _suspended.get():
+        return
+    guilty = culprit(frame, rule.through)
+    if guilty is not None:
+        refuse(loop, guilty.call or rule.call, rule.replacement, guilty.where)
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if not _active:
+        return
+    rule = RULES.get(event)
+    if rule is None:
+        return
+    try:
+        check(rule, sys._getframe(1))  # noqa: SLF001 - the only way to ask
+    except BaseException:
+        if event.startswith("_thread."):
+            _forget_thread(args)
+        raise
+
+
+def _forget_thread(args: tuple[Any, ...]) -> None:
+    """Take a thread that was refused out of the list of those about to start: it would stay there."""
+    threading = sys.modules.get("threading")
+    if threading is not None and args:
+        threading._limbo.pop(getattr(args[0], "__self__", None), None)  # noqa: SLF001
+
+
+def _install() -> None:
+    global _installed  # noqa: PLW0603
+    _installed = True
+    sys.addaudithook(_audit)
+    if sys.version_info < (3, 13):
+        _guard_sleep()
+    _guard_function(uuid.uuid1, _Rule("uuid.uuid1", _UUID, _NOBODY))
+    _guard_function(uuid.uuid4, _Rule("uuid.uuid4", _UUID, _NOBODY))
+    # An executor whose threads are there already starts none.
+    _guard_function(ThreadPoolExecutor.submit, _Rule("ThreadPoolExecutor.submit", ACTIVITY, _STDLIB))
+
+
+def _guard_function(function: Function, rule: _Rule) -> None:
+    """Watch a function that is written in Python."""
+
+    def inside(outside: Function) -> Function:
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if _active:
+                check(rule, sys._getframe(2))  # noqa: SLF001 - past the code that redirect() put there
+            return outside(*args, **kwargs)
+
+        return guarded
+
+    redirect(function, inside)
+
+
+def _guard_sleep() -> None:
+    """Watch ``time.sleep`` where it raises no audit event; names bound before this are missed."""
+    time = sys.modules["time"]
+    time.sleep = _Sleep(time.sleep)  # type: ignore[attr-defined]
+
+
+class _Sleep:
+    """Stands in for ``time.sleep``: an object, since a function in a class's namespace would be a method."""
+
+    __module__ = "time"
+    __name__ = __qualname__ = "sleep"
+
+    def __init__(self, original: Function) -> None:
+        self.__wrapped__ = original
+        self.__doc__ = original.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        if _active:
+            check(_SLEEP, sys._getframe(1))  # noqa: SLF001
+        self.__wrapped__(*args, **kwargs)
+
+    def __reduce__(self) -> str:
+        return "sleep"

@@ -1,0 +1,48 @@
+"""Letting go of code that is suspended and must not go on.
+
+Python has no way to drop a suspended coroutine or greenlet without running its ``finally`` blocks. They are
+run here and now, with an exception that says what happens and at every further ``await`` is raised anew,
+instead of whenever the garbage collector comes by, in whichever run happens to be at work then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+PATIENCE: Final = 100
+"""How many awaits, one after the other, code that is discarded may make before it is left where it stands."""
+
+_left_standing: list[
+    object
+] = []  # referenced for good: collected, they would run on and complain on standard error
+
+
+class RunDiscarded(BaseException):
+    """This copy of the run is no longer wanted: its process forgets it, the run goes on from its history.
+
+    Nothing that the code does from here on is recorded. Let it through; ``finally`` blocks need not care.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this copy of the workflow is being dropped from memory. The run goes on from its history, "
+            "so there is nothing to clean up here, and nothing done here is recorded."
+        )
+
+
+def unwind(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """End a suspended coroutine, whatever its code does about it; raises nothing."""
+    insist(lambda: coroutine.throw(RunDiscarded()), coroutine)
+
+
+def insist(throw: Callable[[], object], target: object) -> None:
+    """Call ``throw`` until it raises, by which ``target`` has ended, at most :data:`PATIENCE` times."""
+    for _ in range(PATIENCE):
+        try:
+            throw()
+        except BaseException:  # noqa: BLE001 - whatever it is, it is nobody's business any more
+            return
+    _left_standing.append(target)
