@@ -10,9 +10,9 @@
             yield store
             store.close()
 
-Every test uses a namespace and ids of its own, so that the data may outlive it. The tests of a store that takes a
-clock override ``make_clock`` and hand the fixture ``clock`` to the store; for any other they wait some 20 ms where
-time has to pass.
+Every test uses a namespace and ids of its own, so that the data may outlive it. A store that takes a clock gets
+the fixture ``clock``, for which its tests override ``make_clock``; for any other store the tests wait some 20 ms
+where time has to pass.
 """
 
 from __future__ import annotations
@@ -52,6 +52,6 @@ class StoreContract(
 ):
     """Every promise of :class:`celeriac.orchestrator.ports.Store`.
 
-    To override: the fixture ``store``; where it makes a difference the fixtures ``second`` (another connection to
-    the same data) and ``advance``, the method ``make_clock`` and the number ``rounds``.
+    To override: the fixture ``store``; where it makes a difference the fixtures ``second`` (another
+    connection to the same data) and ``advance``, the method ``make_clock`` and the number ``rounds``.
     """

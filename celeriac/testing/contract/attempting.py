@@ -25,7 +25,7 @@ def _claim(world: World, run: Run, **fields: Any) -> Claim | None:
 
 
 class Attempting(ContractBase):
-    """An attempt is claimed by one worker at a time, and all that it says afterwards is fenced by its token."""
+    """An attempt is claimed by one worker at a time, and all that it says is fenced by its token."""
 
     # -- claiming ----------------------------------------------------------------------------------
 
