@@ -1,0 +1,117 @@
+"""Engines as the store wants them: one connection a process, opened at first use, alive, never carried over a
+fork.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Any, Final
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import QueuePool
+
+from celeriac.errors import ConfigurationError, MissingExtra
+from celeriac.stores.sql import forks
+
+_BUSY: Final = 5.0
+"""Seconds that SQLite waits for a lock before it says that it is busy; then the store tries again."""
+_CONNECT: Final = 5
+"""Seconds that a server may take to answer, where the URL doesn't say otherwise."""
+_EXTRAS: Final = {"psycopg": "postgres", "pymysql": "mysql"}
+_DEFAULT_DRIVERS: Final = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+
+
+def make_engine(url: str | URL, *, connections: int = 1) -> Engine:
+    """Make an engine of the store's own.
+
+    :param url: as SQLAlchemy takes it. Without a driver PostgreSQL means psycopg and MariaDB pymysql. On
+        PostgreSQL ``?prepare_threshold=none`` keeps psycopg from preparing statements, for a PgBouncer that
+        can't have it.
+    :param connections: how many connections a process may open; threads beyond that wait for one another.
+    :raises ConfigurationError: a URL that can't work.
+    :raises MissingExtra: the database's driver is not installed.
+    """
+    parsed = _parse(url)
+    options: dict[str, Any] = {"poolclass": QueuePool, "pool_size": connections, "max_overflow": 0}
+    family = parsed.get_backend_name()
+    if family == "postgresql":
+        parsed, connect = _postgresql(parsed)
+    elif family == "sqlite":
+        connect = {"timeout": _BUSY, "check_same_thread": False, "cached_statements": 256}
+        options["isolation_level"] = "AUTOCOMMIT"  # that is: ours begin explicitly
+        if parsed.database in {None, "", ":memory:"}:  # each connection would be another database
+            options["pool_size"] = 1
+    else:
+        connect = {"connect_timeout": _CONNECT, "charset": "utf8mb4"}
+        connect = {name: value for name, value in connect.items() if name not in parsed.query}
+        # Idle connections are closed by the server after wait_timeout, and many networks before that.
+        options["pool_recycle"] = 1800
+    engine = _create(parsed, connect, options)
+    if family == "sqlite":
+        event.listen(engine, "connect", _configure_sqlite)
+    forks.guard(engine)
+    return engine
+
+
+def _parse(url: str | URL) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        shown = str(url).partition("://")[0]
+        raise ConfigurationError(
+            f"the store's URL, which begins {shown[:20]!r}, can't be read. A store is named like "
+            f"postgresql+psycopg://user:password@host/database or sqlite:///file.db"
+        ) from None
+    return parsed.set(drivername=_DEFAULT_DRIVERS.get(parsed.drivername, parsed.drivername))
+
+
+def _postgresql(url: URL) -> tuple[URL, dict[str, Any]]:
+    connect: dict[str, Any] = {"connect_timeout": _CONNECT, "application_name": "celeriac"}
+    # A network that drops packets silently is noticed within half a minute.
+    connect |= {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+    connect = {name: value for name, value in connect.items() if name not in url.query}
+    threshold = url.query.get("prepare_threshold")
+    if threshold is not None:
+        url = url.difference_update_query(["prepare_threshold"])
+        try:
+            connect["prepare_threshold"] = None if str(threshold).lower() == "none" else int(str(threshold))
+        except ValueError:
+            raise ConfigurationError(
+                f"prepare_threshold={threshold!r} in the store's URL: a number, or none"
+            ) from None
+    return url, connect
+
+
+def _create(url: URL, connect: dict[str, Any], options: dict[str, Any]) -> Engine:
+    try:
+        return create_engine(url, connect_args=connect, pool_reset_on_return=None, **options)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(error.name or "")
+        if extra is None:
+            raise
+        raise MissingExtra(f"the store {url.drivername}", extra) from error
+    except (NoSuchModuleError, ArgumentError, TypeError) as error:
+        raise ConfigurationError(f"the store's URL can't be used: {error}") from None
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    # Changing the journal's mode does not wait for others as statements do.
+    deadline = time.monotonic() + _BUSY
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")

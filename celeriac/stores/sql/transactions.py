@@ -1,0 +1,234 @@
+"""Transactions: begun, retried, and their failures put into celeriac's own words."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn, TypeVar
+
+from sqlalchemy import ColumnElement, event, exc
+from sqlalchemy.engine import Engine
+from sqlalchemy.sql.expression import ClauseElement
+
+from celeriac.errors import CeleriacError, SchemaMismatch, StoreError, StoreUnavailable
+from celeriac.stores.sql import forks
+from celeriac.stores.sql.clock import Clock, host_clock, store_now
+from celeriac.stores.sql.drivers import driver_for
+from celeriac.stores.sql.faults import CommitUnknown, Fault, Undo, UniqueViolation
+from celeriac.stores.sql.schema import Tables
+from celeriac.stores.sql.statements import NOW, Family, Statement
+
+T = TypeVar("T")
+Row = Sequence[Any]
+
+ATTEMPTS: Final = 8
+"""How often a transaction is tried that meets deadlocks, serialisation failures or a busy database."""
+_FIRST_PAUSE: Final = 0.002  # seconds; doubled each time, with jitter
+
+MIGRATE: Final = "run: celery -A yourapp workflow migrate"
+
+
+class Session:
+    """Statements within one transaction, or each in its own where none was begun."""
+
+    __slots__ = ("_clock", "_trace", "cursor")
+
+    def __init__(self, cursor: Any, clock: Clock, trace: Callable[[str], None] | None) -> None:
+        self.cursor = cursor
+        self._clock = clock
+        self._trace = trace
+
+    def execute(self, statement: Statement, values: Mapping[str, Any]) -> int:
+        """Run a statement and return how many rows it changed."""
+        if statement.wants_now:
+            values = {**values, NOW: self._clock()}
+        if self._trace is not None:
+            self._trace(statement.text)
+        self.cursor.execute(statement.text, statement.bind(values))
+        count: int = self.cursor.rowcount
+        return count
+
+    def rows(self, statement: Statement, values: Mapping[str, Any]) -> list[Row]:
+        """Run a statement and return its rows."""
+        self.execute(statement, values)
+        found: list[Row] = self.cursor.fetchall()
+        return found
+
+    def row(self, statement: Statement, values: Mapping[str, Any]) -> Row | None:
+        """Run a statement and return its first row, or None."""
+        self.execute(statement, values)
+        found: Row | None = self.cursor.fetchone()
+        return found
+
+    def each(self, statement: Statement, many: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement once for each of these parameters."""
+        if not many:
+            return
+        if self._trace is not None:
+            self._trace(statement.text)
+        self.cursor.executemany(statement.text, [statement.bind(values) for values in many])
+
+
+class Database:
+    """An engine, its tables and its clock: what every part of the store works with.
+
+    :param owned: the engine was made for this store and is closed with it.
+    :param clock: the clock in force instead of the server's, or None.
+    """
+
+    def __init__(self, engine: Engine, tables: Tables, *, owned: bool, clock: Clock | None = None) -> None:
+        self.engine = engine
+        self.tables = tables
+        self.dialect = engine.dialect
+        self.driver = driver_for(engine, owned=owned)
+        self.now: ColumnElement[int] = store_now(self.dialect.name, clock)
+        self.injected = clock
+        self.trace: Callable[[str], None] | None = None
+        """Called with the text of each statement before it runs; for tests and benchmarks."""
+        self._clock = clock or host_clock
+        forks.guard(engine)
+        event.listen(engine, "checkout", self._check_alive)
+
+    def statement(self, clause: ClauseElement, columns: Sequence[str] | None = None) -> Statement:
+        """Compile a statement for this database."""
+        return Statement(clause, self.dialect, columns)
+
+    def family(self, build: Callable[[int], ClauseElement]) -> Family:
+        """Prepare a statement that comes in sizes."""
+        return Family(build, self.dialect)
+
+    # -- three ways to run statements --------------------------------------------------------------
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` in a transaction, read committed; again, bounded, when the database asks for it.
+
+        ``work`` may raise :class:`Undo` to roll back and return that exception's result.
+
+        :raises UniqueViolation: a row with the same key is there.
+        :raises CommitUnknown: the connection was lost while the commit was under way.
+        """
+        return self._again(lambda: self._write(work))
+
+    def snapshot(self, work: Callable[[Session], T]) -> T:
+        """Run ``work``, which only reads, in a transaction that sees one state of the database."""
+        return self._again(lambda: self._snapshot(work))
+
+    def single(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` without a transaction around it: each of its statements is one of its own."""
+        return self._again(lambda: self._single(work))
+
+    def _write(self, work: Callable[[Session], T]) -> T:
+        driver = self.driver
+        with self._connection() as (connection, session):
+            driver.begin(connection, session.cursor)
+            try:
+                result = work(session)
+            except Undo as undo:
+                driver.rollback(connection, session.cursor)
+                return undo.result  # type: ignore[no-any-return]
+            except BaseException:
+                self._try_rollback(connection, session.cursor)
+                raise
+            try:
+                driver.commit(connection, session.cursor)
+            except Exception as error:
+                if driver.fault(error) is Fault.LOST:
+                    raise CommitUnknown(f"the connection was lost during a commit: {_line(error)}") from error
+                self._try_rollback(connection, session.cursor)
+                raise
+            return result
+
+    def _snapshot(self, work: Callable[[Session], T]) -> T:
+        driver = self.driver
+        with self._connection() as (connection, session):
+            driver.begin_snapshot(connection, session.cursor)
+            try:
+                return work(session)
+            finally:
+                self._try_rollback(connection, session.cursor)
+
+    def _single(self, work: Callable[[Session], T]) -> T:
+        with self._connection() as (_, session):
+            return work(session)
+
+    # -- connections and failures ------------------------------------------------------------------
+
+    @contextmanager
+    def _connection(self) -> Iterator[tuple[Any, Session]]:
+        pooled = self.engine.raw_connection()
+        connection: Any = pooled.dbapi_connection
+        try:
+            self.driver.prepare(connection)
+            cursor = connection.cursor()
+            yield connection, Session(cursor, self._clock, self.trace)
+            cursor.close()
+            self.driver.restore(connection)
+        except BaseException as error:
+            # A connection whose state is unknown is not for anybody else: not after a lost one, not after a
+            # KeyboardInterrupt or a soft time limit in the middle of an answer.
+            if not isinstance(error, (CeleriacError, UniqueViolation)) and not self._harmless(error):
+                pooled.invalidate(error)
+            else:
+                self.driver.restore(connection)
+            raise
+        finally:
+            pooled.close()
+
+    def _harmless(self, error: BaseException) -> bool:
+        if self.driver.in_process:
+            return True
+        return isinstance(error, Exception) and self.driver.fault(error) in {
+            Fault.UNIQUE,
+            Fault.RETRY,
+            Fault.SCHEMA,
+        }
+
+    def _try_rollback(self, connection: Any, cursor: Any) -> None:
+        try:
+            self.driver.rollback(connection, cursor)
+        except Exception:  # noqa: BLE001 - the error that led here says more
+            return
+
+    def _check_alive(self, connection: Any, record: Any, _: Any) -> None:
+        if connection is not None and not self.driver.alive(connection):
+            raise exc.DisconnectionError("the server has closed the connection")
+
+    def _again(self, run: Callable[[], T]) -> T:
+        pause = _FIRST_PAUSE
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return run()
+            except (CeleriacError, UniqueViolation):
+                raise
+            except Exception as error:  # noqa: BLE001 - sorted out by what the driver's exceptions mean
+                if attempt == ATTEMPTS or self._fault(error) is not Fault.RETRY:
+                    self._explain(error)
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            pause *= 2
+        raise StoreError("unreachable")  # pragma: no cover
+
+    def _fault(self, error: Exception) -> Fault:
+        if isinstance(error, (exc.DisconnectionError, exc.TimeoutError)):
+            return Fault.LOST
+        original = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
+        return self.driver.fault(original)
+
+    def _explain(self, error: Exception) -> NoReturn:
+        fault = self._fault(error)
+        if fault is Fault.UNIQUE:
+            raise UniqueViolation from error
+        if fault is Fault.LOST:
+            raise StoreUnavailable(f"the store can't be reached: {_line(error)}") from error
+        if fault is Fault.RETRY:
+            raise StoreUnavailable(f"the store was busy {ATTEMPTS} times in a row: {_line(error)}") from error
+        if fault is Fault.SCHEMA:
+            raise SchemaMismatch(
+                f"the store's tables are absent or of another version ({_line(error)}); {MIGRATE}"
+            ) from error
+        raise error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,360 @@
+"""Turns: claiming one, reading what it needs, committing what it decided, giving it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import case, delete, func, null, or_, select, update
+
+from celeriac.errors import StoreUnavailable
+from celeriac.orchestrator.model import (
+    Commit,
+    CommitOutcome,
+    Micros,
+    Run,
+    Task,
+    TurnView,
+)
+from celeriac.orchestrator.status import TaskKind, TaskState, WorkflowStatus
+from celeriac.payloads import Json, to_text
+from celeriac.stores import rows
+from celeriac.stores.sql.access import Access
+from celeriac.stores.sql.faults import CommitUnknown, Undo, UniqueViolation
+from celeriac.stores.sql.statements import number, text, word
+from celeriac.stores.sql.transactions import Database, Session
+from celeriac.stores.sql.values import (
+    EVENT,
+    ITEM,
+    REF,
+    RUN,
+    columns,
+    event_of,
+    item_of,
+    ref_of,
+    run_of,
+    text_of,
+)
+
+_TURN: Final = {"kind": TaskKind.TURN.value, "seq": 0}
+
+
+class Turns:
+    """Turns for any database: a commit is gated by the row count of one conditional UPDATE of the run."""
+
+    def __init__(self, db: Database, access: Access) -> None:
+        self._db = db
+        self._access = access
+        self._prepare_reading()
+        self._prepare_commit()
+
+    def _prepare_reading(self) -> None:
+        db, tables = self._db, self._db.tables
+        runs, events, inbox, tasks = tables.runs, tables.events, tables.inbox, tables.tasks
+        claims = select(tasks.c.attempt).where(
+            tasks.c.run_id == runs.c.run_id, tasks.c.kind == word(TaskKind.TURN), tasks.c.seq == 0
+        )
+        this = self._access.this_run
+        self._view = db.statement(
+            select(*columns(runs, RUN), db.now, func.coalesce(claims.scalar_subquery(), 0)).where(this)
+        )
+        self.events = db.statement(
+            select(*columns(events, EVENT))
+            .where(events.c.run_id == text("run_id"), events.c.number > number("after"))
+            .order_by(events.c.number)
+        )
+        self.inbox = db.statement(
+            select(*columns(inbox, ITEM)).where(inbox.c.run_id == text("run_id")).order_by(inbox.c.number)
+        )
+        self._status = db.statement(select(*columns(runs, REF), db.now).where(this))
+
+    def _prepare_commit(self) -> None:
+        db, tables = self._db, self._db.tables
+        runs, inbox, tasks = tables.runs, tables.inbox, tables.tasks
+        gate = (
+            update(runs)
+            .where(
+                self._access.this_run,
+                runs.c.epoch == text("epoch"),
+                runs.c.version == number("version"),
+                runs.c.open_id.is_not(None),
+                or_(runs.c.status != word(WorkflowStatus.PAUSED), number("from_outside") == 1),
+            )
+            .values(
+                version=number("last"),
+                turns=runs.c.turns + 1,
+                updated_at=db.now,
+                status=text("status"),
+                result=text("result"),
+                failure=text("failure"),
+                waits=text("waits"),
+                blocked=null(),
+                origin=func.coalesce(text("origin"), runs.c.origin),
+                # an open run that is no longer open gives its id back
+                open_id=case((number("closing") == 1, null()), else_=runs.c.open_id),
+                closed_at=case((number("closing") == 1, db.now), else_=null()),
+            )
+        )
+        self._gate = db.statement(gate.where(runs.c.inbox_seq == number("inbox_seq")))
+        self._gate_leaving_due = db.statement(gate)
+        self._committed = db.statement(
+            select(runs.c.namespace, runs.c.updated_at).where(self._access.this_run)
+        )
+        self._consume = db.family(
+            lambda size: delete(inbox).where(
+                inbox.c.run_id == text("run_id"),
+                or_(*(inbox.c.number == number(f"number_{place}") for place in range(size))),
+            )
+        )
+        self._fenced = db.statement(
+            delete(tasks).where(self._access.this_task, func.coalesce(tasks.c.token, "") == text("token"))
+        )
+        queued = tasks.c.state == word(TaskState.QUEUED)
+        self._cancel = db.statement(
+            update(tasks)
+            .where(self._access.this_task)
+            .values(cancel_requested=1, due_at=case((queued, number("at")), else_=tasks.c.due_at))
+        )
+        self._idle = db.statement(
+            update(tasks)
+            .where(
+                self._access.this_task,
+                or_(tasks.c.state != word(TaskState.RUNNING), tasks.c.token == text("token")),
+            )
+            .values(
+                state=text("state"),
+                due_at=number("due_at"),
+                token=null(),
+                lease_until=null(),
+                published=0,
+                attempt=0,
+            )
+        )
+        # A paused run stays so.
+        self._block = db.statement(
+            update(runs)
+            .where(
+                self._access.this_run,
+                runs.c.open_id.is_not(None),
+                runs.c.status != word(WorkflowStatus.PAUSED),
+            )
+            .values(status=word(WorkflowStatus.BLOCKED), blocked=text("blocked"), updated_at=db.now)
+        )
+        self._clear_inbox = db.statement(delete(inbox).where(inbox.c.run_id == text("run_id")))
+        self._clear_tasks = db.statement(delete(tasks).where(tasks.c.run_id == text("run_id")))
+
+    # -- claiming and reading ----------------------------------------------------------------------
+
+    def begin(
+        self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None
+    ) -> TurnView | None:
+        """Claim the run's turn, then read: the snapshot is younger than the claim."""
+        if not self._db.write(lambda session: self._claim(session, run_id, token, lease)):
+            return None
+        return self.read(run_id, known=known)
+
+    def _claim(self, session: Session, run_id: str, token: str, lease: Micros) -> bool:
+        found = session.row(self._status, {"run_id": run_id})
+        if found is None:
+            raise Undo(result=False)
+        status, now = ref_of(found).status, found[-1]
+        if not status.open or status is WorkflowStatus.PAUSED:
+            raise Undo(result=False)
+        turn = self._access.task(session, run_id, TaskKind.TURN, 0)
+        claimed = rows.turn_claimed(turn, now, token, lease) if turn is not None else None
+        if claimed is None:
+            raise Undo(result=False)
+        self._access.put_task(session, claimed)
+        return True
+
+    def read(self, run_id: str, *, known: tuple[str, int] | None) -> TurnView | None:
+        """Read what a turn needs, from one snapshot."""
+        return self._db.snapshot(lambda session: self._read(session, run_id, known))
+
+    def _read(self, session: Session, run_id: str, known: tuple[str, int] | None) -> TurnView | None:
+        row = session.row(self._view, {"run_id": run_id})
+        if row is None:
+            return None
+        run = run_of(row)
+        after = seen_up_to(run, known)
+        events = session.rows(self.events, {"run_id": run_id, "after": after}) if after < run.version else []
+        items = session.rows(self.inbox, {"run_id": run_id})
+        return TurnView(
+            run,
+            [event_of(each) for each in events],
+            [item_of(each) for each in items],
+            row[-2],
+            after == 0,
+            row[-1],
+        )
+
+    # -- committing --------------------------------------------------------------------------------
+
+    def commit(self, commit: Commit) -> CommitOutcome:
+        """Write all that a turn decided, or nothing."""
+        check(commit)
+        values = run_changes(commit)
+        try:
+            return self._db.write(lambda session: self._commit(session, commit, values))
+        except CommitUnknown:
+            return self._look_up(commit)
+        except UniqueViolation:
+            # An event number, or the key of a message that somebody else's turn has consumed: the run has
+            # moved on.
+            return CommitOutcome.CONFLICT
+
+    def _commit(self, session: Session, commit: Commit, values: Mapping[str, Any]) -> CommitOutcome:
+        gate = self._gate_leaving_due if commit.leave_due else self._gate
+        if not session.execute(gate, values):
+            raise Undo(self.why_refused(session, commit))
+        if commit.settles is not None:
+            fence = commit.settles
+            key = {"run_id": fence.run_id, "kind": fence.kind.value, "seq": fence.seq, "token": fence.token}
+            if not session.execute(self._fenced, key):
+                raise Undo(CommitOutcome.FENCED)
+        self._consume_items(session, commit)
+        row = session.row(self._committed, {"run_id": commit.run_id})
+        if row is None:
+            raise Undo(CommitOutcome.CONFLICT)
+        self._access.add_events(session, commit.run_id, commit.events)
+        if commit.status.open:
+            self._change_tasks(session, commit, now=row[1])
+        else:
+            session.execute(self._clear_inbox, {"run_id": commit.run_id})
+            session.execute(self._clear_tasks, {"run_id": commit.run_id})
+        self._access.add_tasks(session, row[0], commit.tasks)
+        return CommitOutcome.COMMITTED
+
+    def _consume_items(self, session: Session, commit: Commit) -> None:
+        for chunk in chunks(commit.consumed, self._consume.MAX):
+            statement, values = self._consume.fit([{"number": each} for each in chunk])
+            if session.execute(statement, {**values, "run_id": commit.run_id}) != len(chunk):
+                raise Undo(CommitOutcome.CONFLICT)
+
+    def _change_tasks(self, session: Session, commit: Commit, now: Micros) -> None:
+        run_id = commit.run_id
+        for kind, seq in commit.dropped:
+            session.execute(self._access.remove_task, {"run_id": run_id, "kind": kind.value, "seq": seq})
+        for seq in commit.canceling:
+            key = {"run_id": run_id, "kind": TaskKind.ACTIVITY.value, "seq": seq}
+            session.execute(self._cancel, {**key, "at": now})
+        state = TaskState.QUEUED if commit.leave_due else TaskState.IDLE
+        values = {
+            "state": state.value,
+            "due_at": now if commit.leave_due else None,
+            "token": commit.turn_token,
+        }
+        session.execute(self._idle, {"run_id": run_id, **_TURN, **values})
+
+    def why_refused(self, session: Session, commit: Commit) -> CommitOutcome:
+        """Say why a commit did not get through the gate, as things stand in this transaction."""
+        run = self._access.run(session, commit.run_id)
+        if run is None or not rows.takes(run, commit):
+            return CommitOutcome.CONFLICT
+        fence = commit.settles
+        if fence is not None and not rows.holds(
+            self._find_task(session, commit, fence.kind, fence.seq), fence
+        ):
+            return CommitOutcome.FENCED
+        return CommitOutcome.INBOX_MOVED if run.inbox_seq != commit.inbox_seq else CommitOutcome.CONFLICT
+
+    def _find_task(self, session: Session, commit: Commit, kind: TaskKind, seq: int) -> Task | None:
+        return self._access.task(session, commit.run_id, kind, seq)
+
+    def _look_up(self, commit: Commit) -> CommitOutcome:
+        """Find out what became of a commit whose acknowledgement was lost."""
+        if not commit.events:
+            raise StoreUnavailable(
+                "the connection was lost during a commit without events, which leaves no trace"
+            )
+        last = commit.events[-1]
+        values = {"run_id": commit.run_id, "after": last.number - 1}
+
+        def look(session: Session) -> CommitOutcome:
+            run = self._access.run(session, commit.run_id)
+            if run is None or run.epoch != commit.epoch or run.version < last.number:
+                return CommitOutcome.CONFLICT
+            row = session.row(self.events, values)
+            return CommitOutcome.COMMITTED if row and event_of(row) == last else CommitOutcome.CONFLICT
+
+        return self._db.snapshot(look)
+
+    # -- giving back -------------------------------------------------------------------------------
+
+    def release(
+        self, run_id: str, *, token: str, delay: Micros, blocked: Mapping[str, Json] | None, declined: bool
+    ) -> bool:
+        """Give a claimed turn back, due again after ``delay``."""
+        reason = text_of(blocked)
+        return self._db.write(
+            lambda session: self._release(session, run_id, token, delay, reason, declined=declined)
+        )
+
+    def _release(
+        self, session: Session, run_id: str, token: str, delay: Micros, reason: str | None, *, declined: bool
+    ) -> bool:
+        access = self._access
+        if reason is not None:
+            # Before the turn row, as everywhere: first the run's lock, then its tasks'.
+            session.execute(self._block, {"run_id": run_id, "blocked": reason})
+        turn = access.task(session, run_id, TaskKind.TURN, 0)
+        if turn is None or turn.token != token:
+            raise Undo(result=False)
+        found = session.row(self._status, {"run_id": run_id})
+        if found is None:
+            raise Undo(result=False)
+        attempt = turn.attempt - 1 if declined else turn.attempt
+        access.put_task(session, replace(rows.queued(turn, found[-1] + delay), attempt=attempt))
+        return True
+
+
+# -- shared with the fast path ---------------------------------------------------------------------
+
+
+def check(commit: Commit) -> None:
+    """Refuse what no turn can have decided.
+
+    :raises ValueError: ``leave_due`` with a closing status, or events whose numbers don't follow the version.
+    """
+    if commit.leave_due and not commit.status.open:
+        raise ValueError(f"a commit that makes the run {commit.status} can't leave its turn due")
+    numbers = [event.number for event in commit.events]
+    expected = list(range(commit.version + 1, commit.version + 1 + len(numbers)))
+    if numbers != expected:
+        raise ValueError(f"the events after version {commit.version} are numbered {numbers}, not {expected}")
+
+
+def run_changes(commit: Commit) -> dict[str, Any]:
+    """Return the parameters of the gate: what the commit expects of the run's row, and what it makes of
+    it.
+    """
+    return {
+        "run_id": commit.run_id,
+        "epoch": commit.epoch,
+        "version": commit.version,
+        "inbox_seq": commit.inbox_seq,
+        "from_outside": int(_from_outside(commit.status)),
+        "last": commit.version + len(commit.events),
+        "status": commit.status.value,
+        "closing": int(not commit.status.open),
+        "result": text_of(commit.result),
+        "failure": text_of(commit.failure),
+        "waits": to_text(list(commit.waits)),
+        "origin": text_of(commit.origin),
+    }
+
+
+def _from_outside(status: WorkflowStatus) -> bool:
+    """Say whether this may happen to a paused run, whose own code decides nothing."""
+    return status is not WorkflowStatus.RUNNING and WorkflowStatus.PAUSED.may_become(status)
+
+
+def seen_up_to(run: Run, known: tuple[str, int] | None) -> int:
+    """Return the number of the last event that a reader need not be given."""
+    return known[1] if known and known[0] == run.epoch and known[1] <= run.version else 0
+
+
+def chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """Cut a sequence into pieces of at most ``size``."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
