@@ -7,6 +7,7 @@ import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 from celeriac.activities.context import ActivityContext
@@ -41,6 +42,17 @@ class AttemptSettings:
     def __post_init__(self) -> None:
         for name in ("lease", "republish_after"):
             object.__setattr__(self, name, seconds(getattr(self, name), name=name, positive=True))
+
+
+class AttemptEnd(StrEnum):
+    """What followed from the end of an attempt."""
+
+    SETTLED = "settled"
+    """The activity has its one outcome."""
+    RETRIED = "retried"
+    """Another attempt follows."""
+    REFUSED = "refused"
+    """The claim was gone: this end counts for nothing."""
 
 
 class Attempts:
@@ -107,7 +119,7 @@ class Attempts:
         """Record that the activity has stopped as it was asked to."""
         return self._settle(fence, task, {**_origin(task), "canceled": True, "details": details})
 
-    def raised(self, claim: Claim, error: BaseException, *, inline: bool = False) -> bool:
+    def raised(self, claim: Claim, error: BaseException, *, inline: bool = False) -> AttemptEnd:
         """Record that the attempt raised: another one follows, or the activity has failed."""
         failure = failure_of(error)
         if isinstance(error, NonRetryable):
@@ -125,7 +137,7 @@ class Attempts:
         now: Micros | None = None,
         delay: float | None = None,
         inline: bool = False,
-    ) -> bool:
+    ) -> AttemptEnd:
         """Record that the attempt has failed: another one follows, or the activity has failed.
 
         :param delay: seconds until the next attempt, instead of the policy's back-off.
@@ -133,13 +145,20 @@ class Attempts:
         options = ActivityOptions.from_json(task.data.get("options", {}))
         if options.retry.allows(task.attempt, failure) and not task.cancel_requested:
             wait = options.retry.delay(task.attempt, self._draw()) if delay is None else delay
-            at = self.store.now() if now is None else now
-            if task.schedule_to_close_by is None or at + micros(wait) < task.schedule_to_close_by:
-                return self._again(task, run, fence, failure, wait)
+            if self._in_time(task, now, wait):
+                again = self._again(task, run, fence, failure, wait)
+                return AttemptEnd.RETRIED if again else AttemptEnd.REFUSED
             failure = _with_cause(schedule_to_close_failure(options), failure)
         if task.cancel_requested:
-            return self.canceled(task, fence)
-        return self._settle(fence, task, {**_origin(task), "failure": failure}, inline=inline)
+            settled = self.canceled(task, fence)
+        else:
+            settled = self._settle(fence, task, {**_origin(task), "failure": failure}, inline=inline)
+        return AttemptEnd.SETTLED if settled else AttemptEnd.REFUSED
+
+    def _in_time(self, task: Task, now: Micros | None, wait: float) -> bool:
+        if task.schedule_to_close_by is None:
+            return True
+        return (self.store.now() if now is None else now) + micros(wait) < task.schedule_to_close_by
 
     def timed_out(self, task: Task, fence: Fence, failure: Failure) -> bool:
         """Record a timeout after which no attempt follows."""

@@ -226,8 +226,7 @@ class Client:
             )
             if self.store.commit(commit) is CommitOutcome.COMMITTED:
                 ref = replace(run_ref(run), status=WorkflowStatus.TERMINATED)
-                if tasks:
-                    self.engine.publish([RunFinished(ref, run.origin)])
+                self.engine.publish([RunFinished(ref, run.origin)])
                 return
         raise StaleWrite(f"run {run_id!r} was too busy to be terminated; try again")
 

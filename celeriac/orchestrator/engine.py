@@ -386,8 +386,8 @@ def _hints(ref: RunRef, commit: Commit, run: Run) -> list[Hint]:
     for task in commit.tasks:
         if task.kind is TaskKind.ACTIVITY:
             hints.append(ActivityReady(ref, task.seq, task.attempt, task.data, task.queue))
-        elif task.kind is TaskKind.FINISH:
-            hints.append(RunFinished(ref, run.origin))
+    if not commit.status.open:
+        hints.append(RunFinished(ref, run.origin))
     return hints
 
 

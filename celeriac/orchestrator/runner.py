@@ -10,7 +10,7 @@ from celeriac.activities.context import ActivityCanceled, running
 from celeriac.activities.definition import ActivityDefinition
 from celeriac.errors import PayloadError, UnknownDefinition
 from celeriac.failures import failure_of
-from celeriac.orchestrator.attempts import Attempts
+from celeriac.orchestrator.attempts import AttemptEnd, Attempts
 from celeriac.orchestrator.model import Claim
 from celeriac.payloads import Arguments
 
@@ -35,7 +35,7 @@ def run_attempt(
     except ActivityCanceled:
         return attempts.canceled(claim.task, claim.fence)
     except Exception as error:  # noqa: BLE001 - whatever an activity raises is its outcome
-        return attempts.raised(claim, error, inline=inline)
+        return attempts.raised(claim, error, inline=inline) is not AttemptEnd.REFUSED
     return record_result(attempts, claim, activity, value, inline=inline)
 
 
@@ -47,5 +47,5 @@ def record_result(
         result = activity.result.write(value, f"result of activity {activity.name!r}")
     except PayloadError as error:
         failure = {**failure_of(error, stack=False), "non_retryable": True}
-        return attempts.failed(claim.task, claim.run, claim.fence, failure, inline=inline)
+        return attempts.failed(claim.task, claim.run, claim.fence, failure, inline=inline) is not AttemptEnd.REFUSED
     return attempts.completed(claim, result, inline=inline)
