@@ -10,9 +10,9 @@
             yield store
             store.close()
 
-Every test uses a namespace and ids of its own, so that the data may outlive it. A store that takes a clock gets
-the fixture ``clock``, for which its tests override ``make_clock``; for any other store the tests wait some 20 ms
-where time has to pass.
+Every test uses a namespace and ids of its own, so that the data may outlive it. A store that takes a clock
+gets the fixture ``clock``, for which its tests override ``make_clock``; for any other store the tests wait some
+20 ms where time has to pass.
 """
 
 from __future__ import annotations

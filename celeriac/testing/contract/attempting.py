@@ -169,7 +169,7 @@ class Attempting(ContractBase):
 
     def test_a_given_back_attempt_is_queued_and_due_after_delay_and_grace(self, world: World) -> None:
         run = world.scheduled(start_to_close=MINUTE, heartbeat=MINUTE)
-        claim = world.claim(run)
+        claim = world.claim(run, inner=2)
         failure = {"type": "OSError", "message": "no route"}
         with world.span() as span:
             done = world.store.requeue(

@@ -49,6 +49,7 @@ class Committing(ContractBase):
 
     def test_a_commit_writes_what_the_turn_left_of_the_run(self, world: World) -> None:
         run = world.start(origin={"task_id": "old"})
+        world.wait(1000)
         with world.span() as span:
             after = world.commit(run, waits=["signal 'a'", "timer 2"], origin={"task_id": "new"})
         assert span.covers(after.updated_at)
@@ -106,6 +107,7 @@ class Committing(ContractBase):
     def test_a_row_without_a_namespace_is_of_its_run_s(self, world: World) -> None:
         run = world.start()
         world.commit(run, tasks=[replace(world.activity(run, due_at=world.store.now()), namespace="")])
+        assert world.row(run).namespace == world.namespace
         assert world.due() == [(run.run_id, TaskKind.ACTIVITY, 1)]
 
     def test_dropped_rows_go_whoever_has_claimed_them(self, world: World) -> None:

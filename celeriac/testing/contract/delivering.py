@@ -197,9 +197,10 @@ class Delivering(ContractBase):
 
     def test_a_message_for_a_blocked_run_has_it_tried_again_at_once(self, world: World) -> None:
         run = world.blocked(delay=5 * MINUTE)
+        world.store.postpone(world.turn(run), delay=5 * MINUTE, published=3)
         with world.span() as span:
             assert world.signal(run) == Delivery(DeliveryOutcome.DELIVERED, _ref(run), wake=True)
-        assert world.turn(run).state is TaskState.QUEUED
+        assert (world.turn(run).state, world.turn(run).published) == (TaskState.QUEUED, 0)
         assert span.covers(world.turn(run).due_at, plus=world.redeliver_after)
         assert world.read(run).status is WorkflowStatus.BLOCKED
 

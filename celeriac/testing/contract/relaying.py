@@ -182,6 +182,14 @@ class Relaying(ContractBase):
         world.store.postpone(taken.task, delay=5 * MINUTE, published=1)
         assert world.row(run) == row
 
+    def test_a_row_that_another_claim_has_overtaken_is_not_postponed(self, world: World) -> None:
+        run = world.scheduled()
+        world.claim(run, lease=0)
+        (taken,) = world.store.take_due(world.namespace, limit=10, hold=SECOND)
+        row = world.claim(run, inner=1, token="another").task
+        world.store.postpone(taken.task, delay=5 * MINUTE, published=1)
+        assert world.row(run) == row
+
     def test_a_turn_that_has_committed_is_not_postponed(self, world: World) -> None:
         run = world.start(turn_due=0)
         (taken,) = world.store.take_due(world.namespace, limit=10, hold=SECOND)
