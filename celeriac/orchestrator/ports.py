@@ -101,9 +101,14 @@ class Store(Protocol):
     ) -> bool:
         """Give a claimed turn back, due again after ``delay``.
 
-        :param blocked: why it could not be carried out: the run's status becomes ``blocked``.
-        :param declined: this process can't do it but another may: the claim does not count, the status stays.
+        :param blocked: why it could not be carried out: the run's status becomes ``blocked``, its claims are counted anew.
+        :param declined: this process can't do it but another may: the claim does not count, the status stays, and
+            ``blocked`` is only noted.
         """
+        ...
+
+    def wake_blocked(self, namespace: str) -> int:
+        """Make the turns of all blocked runs due now, and return how many those were: perhaps there is new code."""
         ...
 
     def set_status(self, run_id: str, status: WorkflowStatus) -> Delivery:
@@ -171,8 +176,15 @@ class Store(Protocol):
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def find_run(self, namespace: str, *, workflow_id: str | None = None, run_id: str | None = None) -> Run | None:
-        """Return the run with this run id, or the latest with this workflow id."""
+    def find_run(
+        self,
+        namespace: str,
+        *,
+        workflow_id: str | None = None,
+        run_id: str | None = None,
+        start_key: str | None = None,
+    ) -> Run | None:
+        """Return the run with this run id, the one of this start, or the latest with this workflow id."""
         ...
 
     def history(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[HistoryEvent]:

@@ -1,5 +1,5 @@
 """The contract of ``take_due``, ``next_due``, ``postpone``, ``remove_task`` and ``hold_lease``."""
-# ruff: noqa: D102, S101 - these are tests: their names say what they show
+# ruff: noqa: D102, S101, S106 - these are tests: their names say what they show
 
 from __future__ import annotations
 
