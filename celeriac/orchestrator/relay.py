@@ -74,8 +74,9 @@ class Relay:
         backlogs: dict[str | None, int | None] = {}
         chosen: list[Hint] = []
         for task, hint, now in hints:
-            if task.published and self._backlog(backlogs, _queue(task, hint)):
-                # Published before and others still wait in front of it: a backlog is not a loss.
+            if task.published % 2 == 1 and self._backlog(backlogs, _queue(task, hint)):
+                # Published before, and others still wait in front of it: a backlog is not a loss. Every other time
+                # it is published all the same, since a queue that is never empty would hide one for ever.
                 self.store.postpone(task, delay=self._until(task, now), published=task.published + 1)
                 continue
             chosen.append(hint)

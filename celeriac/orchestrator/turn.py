@@ -192,6 +192,7 @@ class Turn:
                 self.run.namespace,
                 queue=options.queue,
                 data=data,
+                published=1,
                 start_to_close=_length(options.start_to_close) or self.limits.start_to_close,
                 heartbeat=_length(options.heartbeat),
                 **until,
@@ -284,7 +285,7 @@ MAX_WAITS: Final = 20
 def finish_task(run: Run, now: Micros, republish_after: Micros) -> Task:
     """Return the row that stands for the last message to the one who started the run."""
     return Task(
-        run.run_id, TaskKind.FINISH, 0, TaskState.QUEUED, now + republish_after, run.namespace, queue=run.queue
+        run.run_id, TaskKind.FINISH, 0, TaskState.QUEUED, now + republish_after, run.namespace, queue=run.queue, published=1
     )
 
 

@@ -232,11 +232,25 @@ class InMemoryStore:
                 return False
             now = self._clock()
             if blocked is not None and entry.run.status is not WorkflowStatus.PAUSED:
-                status = WorkflowStatus.BLOCKED
-                entry.run = copy(replace(entry.run, status=status, blocked=dict(blocked), updated_at=now))
-            attempt = row.attempt - 1 if declined else row.attempt
-            self._shelf.put(entry, replace(rows.queued(row, now + delay), attempt=attempt))
+                status = entry.run.status if declined else WorkflowStatus.BLOCKED
+                at = entry.run.updated_at if declined else now
+                entry.run = copy(replace(entry.run, status=status, blocked=dict(blocked), updated_at=at))
+            is_blocked = blocked is not None
+            self._shelf.put(entry, rows.turn_released(row, now + delay, blocked=is_blocked, declined=declined))
             return True
+
+    def wake_blocked(self, namespace: str) -> int:
+        """Make the turns of all blocked runs due now."""
+        with self._lock:
+            now, count = self._clock(), 0
+            for entry in self._shelf.entries.values():
+                row = entry.tasks.get(TURN)
+                if entry.run.namespace != namespace or entry.run.status is not WorkflowStatus.BLOCKED or row is None:
+                    continue
+                if row.state is TaskState.QUEUED:
+                    self._shelf.put(entry, replace(row, due_at=now))
+                    count += 1
+            return count
 
     def set_status(self, run_id: str, status: WorkflowStatus) -> Delivery:
         """Pause, or take up again, an open run.
@@ -294,7 +308,9 @@ class InMemoryStore:
             if entry is None or row is None:
                 return False
             due_at = self._clock() + delay + grace
-            returned = rows.attempt_returned(row, due_at, failure, next_attempt=next_attempt)
+            returned = rows.attempt_returned(
+                row, due_at, failure, next_attempt=next_attempt, published=grace > 0
+            )
             self._shelf.put(entry, copy(returned))
             return True
 
@@ -377,10 +393,19 @@ class InMemoryStore:
     # -- reading -----------------------------------------------------------------------------------
 
     def find_run(
-        self, namespace: str, *, workflow_id: str | None = None, run_id: str | None = None
+        self,
+        namespace: str,
+        *,
+        workflow_id: str | None = None,
+        run_id: str | None = None,
+        start_key: str | None = None,
     ) -> Run | None:
-        """Return the run with this run id, or the latest with this workflow id."""
+        """Return the run with this run id, the one of this start, or the latest with this workflow id."""
         with self._lock:
+            if start_key is not None:
+                run_id = self._shelf.starts.get((namespace, start_key))
+                if run_id is None:
+                    return None
             entry = self._shelf.find(namespace, workflow_id, run_id)
             return None if entry is None else copy(entry.run)
 

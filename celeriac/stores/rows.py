@@ -70,12 +70,12 @@ def first_tasks(new: NewRun, now: Micros) -> list[Task]:
     """Return the rows that a run starts with: its turn, and the end of its time if that is limited."""
     due = now + new.turn_due
     turn = Task(
-        new.run_id, TaskKind.TURN, 0, TaskState.QUEUED, due, new.namespace, attempt=0, queue=new.queue
+        new.run_id, TaskKind.TURN, 0, TaskState.QUEUED, due, new.namespace, attempt=0, queue=new.queue, published=1
     )
     if new.timeout is None:
         return [turn]
     end = now + new.timeout
-    return [turn, replace(turn, kind=TaskKind.TIMEOUT, due_at=end, attempt=1)]
+    return [turn, replace(turn, kind=TaskKind.TIMEOUT, due_at=end, attempt=1, published=0)]
 
 
 def takes(run: Run, commit: Commit) -> bool:
@@ -108,9 +108,12 @@ def committed(run: Run, commit: Commit, now: Micros) -> Run:
 # -- turn rows -------------------------------------------------------------------------------------
 
 
-def queued(row: Task, due_at: Micros | None) -> Task:
-    """Return the row queued and unclaimed."""
-    return replace(row, state=TaskState.QUEUED, token=None, due_at=due_at, lease_until=None, published=0)
+def queued(row: Task, due_at: Micros | None, *, published: int = 0) -> Task:
+    """Return the row queued and unclaimed.
+
+    :param published: 1 where whoever queues it publishes it as well, and ``due_at`` is when that counts as lost.
+    """
+    return replace(row, state=TaskState.QUEUED, token=None, due_at=due_at, lease_until=None, published=published)
 
 
 def turn_woken(row: Task, status: WorkflowStatus, due_at: Micros) -> tuple[Task, bool]:
@@ -119,7 +122,7 @@ def turn_woken(row: Task, status: WorkflowStatus, due_at: Micros) -> tuple[Task,
         return (queued(row, None) if row.state is TaskState.IDLE else row), False
     asleep = row.state is TaskState.IDLE
     backing_off = row.state is TaskState.QUEUED and status is WorkflowStatus.BLOCKED
-    return (queued(row, due_at), True) if asleep or backing_off else (row, False)
+    return (queued(row, due_at, published=1), True) if asleep or backing_off else (row, False)
 
 
 def turn_claimed(row: Task, now: Micros, token: str, lease: Micros) -> Task | None:
@@ -141,6 +144,12 @@ def turn_claimed(row: Task, now: Micros, token: str, lease: Micros) -> Task | No
         attempt=row.attempt + 1,
         published=0,
     )
+
+
+def turn_released(row: Task, due_at: Micros, *, blocked: bool, declined: bool) -> Task:
+    """Return the turn row given back. A turn that was declined has not been claimed; a blocked one starts counting anew."""
+    attempt = row.attempt - 1 if declined else 0 if blocked else row.attempt
+    return replace(queued(row, due_at), attempt=attempt)
 
 
 def turn_after(row: Task, commit: Commit, now: Micros) -> Task:
@@ -179,13 +188,13 @@ def attempt_claimed(
 
 
 def attempt_returned(
-    row: Task, due_at: Micros, failure: Mapping[str, Json] | None, *, next_attempt: bool
+    row: Task, due_at: Micros, failure: Mapping[str, Json] | None, *, next_attempt: bool, published: bool
 ) -> Task:
     """Return the activity's row given back; the time that everything may take still ends when it ends."""
     if row.schedule_to_close_by is not None:
         due_at = min(due_at, row.schedule_to_close_by)
     return replace(
-        queued(row, due_at),
+        queued(row, due_at, published=int(published)),
         attempt=row.attempt + 1 if next_attempt else row.attempt,
         inner=0 if next_attempt else row.inner,
         worker="",

@@ -126,9 +126,15 @@ class Runs:
 
     # -- finding and pausing -----------------------------------------------------------------------
 
-    def find(self, namespace: str, workflow_id: str | None, run_id: str | None) -> Run | None:
-        """Return the run with this run id, or the latest with this workflow id."""
+    def find(
+        self, namespace: str, workflow_id: str | None, run_id: str | None, start_key: str | None
+    ) -> Run | None:
+        """Return the run with this run id, the one of this start, or the latest with this workflow id."""
         access = self._access
+        if start_key is not None:
+            values = {"namespace": namespace, "start_index": index_form(start_key)}
+            row = self._db.single(lambda session: session.row(self._by_start, values))
+            return None if row is None else run_of(row)
         if run_id is not None:
             run = self._db.single(lambda session: access.run(session, run_id))
             return run if run is not None and run.namespace == namespace else None

@@ -154,6 +154,10 @@ class SqlStore:
         """Give a claimed turn back, due again after ``delay``."""
         return self._turns.release(run_id, token=token, delay=delay, blocked=blocked, declined=declined)
 
+    def wake_blocked(self, namespace: str) -> int:
+        """Make the turns of all blocked runs due now."""
+        return self._turns.wake_blocked(namespace)
+
     def set_status(self, run_id: str, status: WorkflowStatus) -> Delivery:
         """Pause, or take up again, an open run.
 
@@ -218,10 +222,15 @@ class SqlStore:
     # -- reading -----------------------------------------------------------------------------------
 
     def find_run(
-        self, namespace: str, *, workflow_id: str | None = None, run_id: str | None = None
+        self,
+        namespace: str,
+        *,
+        workflow_id: str | None = None,
+        run_id: str | None = None,
+        start_key: str | None = None,
     ) -> Run | None:
-        """Return the run with this run id, or the latest with this workflow id."""
-        return self._runs.find(namespace, workflow_id, run_id)
+        """Return the run with this run id, the one of this start, or the latest with this workflow id."""
+        return self._runs.find(namespace, workflow_id, run_id, start_key)
 
     def history(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[HistoryEvent]:
         """Return a run's events in order."""
@@ -246,7 +255,7 @@ class SqlStore:
 
     def list(self, namespace: str, where: RunFilter) -> Sequence[Run]:
         """Return runs, newest first, a page at a time."""
-        return self._archive.list(namespace, where)
+        return self._archive.page(namespace, where)
 
     def delete(self, namespace: str, workflow_id: str) -> int:
         """Delete all runs with this workflow id and return how many there were.

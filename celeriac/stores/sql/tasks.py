@@ -101,7 +101,10 @@ class Tasks:
             row = self._held(session, fence)
             due_at = self._time(session) + delay + grace
             self._access.put_task(
-                session, rows.attempt_returned(row, due_at, failure, next_attempt=next_attempt)
+                session,
+                rows.attempt_returned(
+                    row, due_at, failure, next_attempt=next_attempt, published=grace > 0
+                ),
             )
             return True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import case, delete, func, null, or_, select, update
@@ -140,6 +139,24 @@ class Turns:
                 runs.c.status != word(WorkflowStatus.PAUSED),
             )
             .values(status=word(WorkflowStatus.BLOCKED), blocked=text("blocked"), updated_at=db.now)
+        )
+        # A run whose turn was declined goes on waiting for a worker that has its code.
+        self._note = db.statement(
+            update(runs)
+            .where(self._access.this_run, runs.c.open_id.is_not(None))
+            .values(blocked=text("blocked"))
+        )
+        blocked_runs = select(runs.c.run_id).where(
+            runs.c.namespace == text("namespace"), runs.c.status == word(WorkflowStatus.BLOCKED)
+        )
+        self._wake_blocked = db.statement(
+            update(tasks)
+            .where(
+                tasks.c.kind == word(TaskKind.TURN),
+                tasks.c.state == word(TaskState.QUEUED),
+                tasks.c.run_id.in_(blocked_runs),
+            )
+            .values(due_at=db.now)
         )
         self._clear_inbox = db.statement(delete(inbox).where(inbox.c.run_id == text("run_id")))
         self._clear_tasks = db.statement(delete(tasks).where(tasks.c.run_id == text("run_id")))
@@ -297,16 +314,22 @@ class Turns:
         access = self._access
         if reason is not None:
             # Before the turn row, as everywhere: first the run's lock, then its tasks'.
-            session.execute(self._block, {"run_id": run_id, "blocked": reason})
+            session.execute(self._note if declined else self._block, {"run_id": run_id, "blocked": reason})
         turn = access.task(session, run_id, TaskKind.TURN, 0)
         if turn is None or turn.token != token:
             raise Undo(result=False)
         found = session.row(self._status, {"run_id": run_id})
         if found is None:
             raise Undo(result=False)
-        attempt = turn.attempt - 1 if declined else turn.attempt
-        access.put_task(session, replace(rows.queued(turn, found[-1] + delay), attempt=attempt))
+        released = rows.turn_released(
+            turn, found[-1] + delay, blocked=reason is not None, declined=declined
+        )
+        access.put_task(session, released)
         return True
+
+    def wake_blocked(self, namespace: str) -> int:
+        """Make the turns of all blocked runs due now."""
+        return self._db.write(lambda session: session.execute(self._wake_blocked, {"namespace": namespace}))
 
 
 # -- shared with the fast path ---------------------------------------------------------------------

@@ -1,0 +1,269 @@
+"""The front door: attaches celeriac to a Celery app and declares workflows, activities and signals on it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar, overload
+
+import click
+from celery import Celery
+from celery.signals import task_postrun
+
+from celeriac.activities.definition import ActivityDefinition
+from celeriac.activities.options import ActivityOptions
+from celeriac.config.settings import Settings
+from celeriac.durations import Duration
+from celeriac.errors import ConfigurationError, InvalidCall
+from celeriac.executors.celery import control, internal
+from celeriac.executors.celery.headers import WorkflowTicket, ticket_of
+from celeriac.executors.celery.registry import OPTIONS, activity_of
+from celeriac.executors.celery.runtime import CeleryRuntime, attach, runtime_of
+from celeriac.executors.celery.worker import CeleriacStep
+from celeriac.executors.celery.workflows import WorkflowTask
+from celeriac.orchestrator.client import Client
+from celeriac.orchestrator.definition import WorkflowSettings
+from celeriac.orchestrator.executor import Config, Signal, WorkflowHandle, register
+from celeriac.orchestrator.hooks import Hooks
+from celeriac.orchestrator.ports import SignalBus, Store
+from celeriac.orchestrator.signals import SignalType
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+class Celeriac:
+    """Durable workflows on a Celery app.
+
+    Attaching neither reads the app's configuration nor finalizes the app; settings are read when first needed: keyword
+    arguments here win over ``app.conf`` (``celeriac_store`` and so on), which wins over the environment (``CELERIAC_STORE``).
+
+    :param app: the Celery app, new or with all its tasks.
+    :param store: URL of the store, such as ``postgresql+psycopg://localhost/shop`` or ``sqlite:///flows.db``; or a store.
+    :param hooks: what to call when something happens to workflows.
+    :param settings: any other setting of :class:`celeriac.config.settings.Settings`.
+    :raises ConfigurationError: celeriac is attached to this app already.
+    """
+
+    def __init__(self, app: Celery, store: str | Store | None = None, *, hooks: Hooks | None = None, **settings: Any) -> None:
+        self.app = app
+        given = store if store is not None and not isinstance(store, str) else None
+        if isinstance(store, str):
+            settings["store"] = store
+        self._explicit = settings
+        self.runtime = CeleryRuntime(
+            app,
+            load=self._load_settings,
+            open_store=lambda found: given if given is not None else _open_store(found),
+            open_bus=_open_bus,
+        )
+        if hooks is not None:
+            self.runtime.hooks = hooks
+        attach(app, self.runtime)
+        app.__dict__["celeriac"] = self
+        internal.declare(app)
+        control.install(app)
+        app.steps["worker"].add(CeleriacStep)
+        app.user_options["worker"].add(
+            click.Option(("--without-celeriac",), is_flag=True, help="Run no relay and no listener of durable workflows here.")
+        )
+
+    def _load_settings(self) -> Settings:
+        return Settings.load({key: self.app.conf[key] for key in self.app.conf}, **self._explicit)
+
+    # -- declaring -----------------------------------------------------------------------------------------------------
+
+    @overload
+    def workflow(self, fn: Callable[..., T]) -> WorkflowTask: ...
+    @overload
+    def workflow(
+        self,
+        *,
+        name: str | None = None,
+        version: str = "",
+        timeout: Duration | None = None,
+        queue: str | None = None,
+        blocks_on: tuple[type[BaseException], ...] = (),
+        signals: Sequence[SignalType[Any]] = (),
+        **task_options: Any,
+    ) -> Callable[[Callable[..., Any]], WorkflowTask]: ...
+
+    def workflow(self, fn: Any = None, **options: Any) -> Any:
+        """Declare a workflow: a Celery task under the function's name (decorator).
+
+        :param name: another name.
+        :param version: the version of the definition; open runs stay with the one that started them.
+        :param timeout: the longest a run may take (timedelta or seconds).
+        :param queue: the queue of its turns, instead of Celery's routing.
+        :param blocks_on: exception types that hold a run instead of failing it.
+        :param signals: the signals it takes; others are refused at the sender.
+        """
+        if fn is None:
+            return functools.partial(self.workflow, **options)
+        return declare_workflow(self.app, fn, options)
+
+    @overload
+    def activity(self, fn: Callable[P, T]) -> Callable[P, T]: ...
+    @overload
+    def activity(self, **options: Any) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
+
+    def activity(self, fn: Any = None, **options: Any) -> Any:
+        """Declare an activity: a Celery task whose messages carry ids only (decorator). ``async def`` is welcome.
+
+        :param name: a name other than the function's.
+        :param retry: a :class:`RetryPolicy`.
+        :param timeout: the longest one attempt may take (``start_to_close``; timedelta or seconds).
+        :param schedule_to_close, schedule_to_start, heartbeat: the other timeouts.
+        :param queue: the queue, instead of Celery's routing.
+        :param cancellation: ``try``, ``wait`` or ``abandon``.
+
+        Anything else is an option of the Celery task (``rate_limit``, ``bind``, ``acks_late`` ...).
+        """
+        if fn is None:
+            return functools.partial(self.activity, **options)
+        return declare_activity(self.app, fn, options)
+
+    def signal_type(self, name: str, annotation: type[T] | Any = Any) -> SignalType[T]:
+        """Declare a signal's name and the type of its payload."""
+        declared: SignalType[T] = SignalType(name, annotation)
+        self.runtime.registry.signals[name] = declared
+        return declared
+
+    def options(self, task: Any, **overrides: Any) -> ActivityDefinition:
+        """Return an activity with other options, for ``ctx.execute_activity``: also of a task that is not declared as one."""
+        return self.runtime.registry.activity(task).with_options(overrides)
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, read when first asked for."""
+        return self.runtime.settings
+
+    @property
+    def client(self) -> Client:
+        """Every operation on runs."""
+        return self.runtime.client
+
+    @property
+    def executor(self) -> Client:
+        """The same, as the executor interface."""
+        return self.runtime.client
+
+    def handle(self, workflow_id: str) -> WorkflowHandle[Any]:
+        """Return a handle on the latest run with this workflow id.
+
+        :raises WorkflowNotFound: there is none.
+        """
+        return self.client.handle(workflow_id)
+
+    def signal(
+        self, workflow_id: str, signal: SignalType[Any] | str, payload: Any = None, *, key: str | None = None
+    ) -> None:
+        """Send a signal; it can't be lost once this returns."""
+        name = signal.name if isinstance(signal, SignalType) else signal
+        self.client.signal(workflow_id, Signal(name=name, payload=payload, key=key))
+
+    def migrate(self) -> None:
+        """Bring the store's schema up to date."""
+        from celeriac.stores.sql.migrations import migrate  # noqa: PLC0415 - alembic is slow to import
+
+        migrate(self.runtime.store)
+
+    def close(self) -> None:
+        """Let go of connections to the store and the bus."""
+        self.runtime.close()
+
+    def __repr__(self) -> str:
+        return f"Celeriac({self.app!r})"
+
+
+def declare_workflow(app: Celery, fn: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    """Make a workflow task of a function."""
+    given = dict(options)
+    own = {key: given.pop(key) for key in WorkflowSettings.__slots__ if key in given}
+
+    @functools.wraps(fn)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        raise InvalidCall(f"workflow {fn.__name__!r} was called like a function; start it with {fn.__name__}.delay(...)")
+
+    del run.__wrapped__  # the task's signature is not the function's, which begins with the context
+    body = {"celeriac_fn": staticmethod(fn), "celeriac_settings": WorkflowSettings(**own)}
+    return app.task(run, base=type("Workflow", (WorkflowTask,), {**body, "abstract": True}), name=given.pop("name", None), **given)
+
+
+def declare_activity(app: Celery, fn: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    """Make an activity task of a function."""
+    given = dict(options)
+    own = {key: given.pop(key) for key in (*ActivityOptions.__slots__, "timeout") if key in given}
+    base = given.pop("base", app.task_cls if not isinstance(app.task_cls, str) else None)
+    given.setdefault("typing", False)
+    given.setdefault("ignore_result", True)
+    return app.task(fn, base=_activity_base(base, ActivityOptions().merged(own)), **given)
+
+
+def _activity_base(base: Any, options: ActivityOptions) -> Any:
+    from celery.app.task import Task  # noqa: PLC0415 - celery's lazy module
+
+    def with_options(self: Any, **overrides: Any) -> ActivityDefinition:
+        """Return the activity with some options replaced, for one call."""
+        return activity_of(self).with_options(overrides)
+
+    return type("Activity", (base or Task,), {OPTIONS: options, "options": with_options, "abstract": True})
+
+
+def celeriac_of(app: Celery) -> Celeriac:
+    """Return what is attached to an app.
+
+    :raises ConfigurationError: nothing is; says how to attach.
+    """
+    runtime_of(app)
+    found: Celeriac = app.__dict__["celeriac"]
+    return found
+
+
+def _open_store(settings: Settings) -> Store:
+    if settings.store is None:
+        raise ConfigurationError(
+            "no store is configured. Say where workflows are kept: Celeriac(app, store='postgresql+psycopg://localhost/shop'), "
+            "app.conf.celeriac_store, or the environment variable CELERIAC_STORE"
+        )
+    from celeriac.stores.registry import open_store  # noqa: PLC0415 - drivers are imported when needed
+
+    return open_store(str(settings.store), table_prefix=settings.table_prefix, schema=settings.table_schema)
+
+
+def _open_bus(app: Celery, settings: Settings) -> SignalBus | None:
+    url = settings.signals_url
+    if url is None:
+        known = (app.conf.broker_url, app.conf.result_backend)
+        url = next((each for each in known if isinstance(each, str) and each.startswith(_REDIS_SCHEMES)), None)
+    if url is None or not settings.hints:
+        return None
+    from celeriac.signals.redis import RedisBus  # noqa: PLC0415 - only where there is a Redis
+
+    return RedisBus(str(url))
+
+
+@task_postrun.connect(weak=False)
+def _note_finished(task: Any = None, **_: Any) -> None:
+    """Forget a run's last message once Celery has traced it."""
+    if isinstance(task, WorkflowTask):
+        ticket = ticket_of(task.request)
+        if isinstance(ticket, WorkflowTicket) and ticket.finish:
+            task.finished(ticket.run_id)
+
+
+def _from_config(config: Config) -> Client:
+    app = config.extra.get("app")
+    if not isinstance(app, Celery):
+        raise ConfigurationError("the celery executor needs extra={'app': your Celery app}")
+    found = app.__dict__.get("celeriac") or Celeriac(app, config.store, hooks=config.hooks)
+    return found.executor
+
+
+register("celery", _from_config)

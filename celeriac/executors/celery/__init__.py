@@ -1,0 +1,1 @@
+"""Workflows and activities as Celery tasks, in the workers that people have."""

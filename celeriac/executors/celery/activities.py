@@ -1,0 +1,185 @@
+"""An activity as a Celery task: the claim precedes the body, the outcome is written inside the task's call.
+
+Any task of the app can be one. Its ``run`` is wrapped in the worker: called by a message that a workflow has sent it claims
+the attempt first and records what came of it; called by anybody else it is what it was.
+
+What becomes of an attempt whose body ...
+
+==========================================  ==================================================================
+returns                                     its result is recorded
+raises                                      the retry policy decides: another attempt, or the failure is recorded
+raises ``Retry`` (``self.retry()``)         the same attempt goes on when Celery's own message comes
+raises ``Reject(requeue=True)``             the same attempt goes on when the broker delivers the message again
+raises ``Reject`` without requeue, Ignore   the failure is recorded; no further attempt
+is replaced (``self.replace()``)            the replacement's outcome is the outcome
+hits the soft time limit                    like an exception: the retry policy decides
+hits the hard limit, loses its process      the lease runs out: like an exception, ``WorkerLostError``
+==========================================  ==================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from celery.exceptions import Ignore, Reject, Retry
+
+from celeriac.activities.context import ActivityCanceled, ActivityContext, running
+from celeriac.activities.definition import ActivityDefinition
+from celeriac.errors import PayloadError, StoreError
+from celeriac.executors.celery.headers import HEADER, ActivityTicket, ticket_of
+from celeriac.executors.celery.registry import activity_of
+from celeriac.executors.celery.replacing import Replacement
+from celeriac.executors.celery.runtime import CeleryRuntime
+from celeriac.failures import failure_of
+from celeriac.orchestrator.attempts import AttemptEnd
+from celeriac.orchestrator.model import Claim
+from celeriac.orchestrator.runner import record_result
+from celeriac.payloads import Arguments
+
+_LOG: Final = logging.getLogger("celeriac.activities")
+_MARK: Final = "_celeriac_wrapped"
+SPARE: Final = 5.0
+"""With less than this many seconds left of a task's time limit no turn is begun inside it."""
+
+
+def wrap(task: Any, runtime: CeleryRuntime) -> None:
+    """Put claim and outcome around a task's ``run``; doing so twice is doing so once."""
+    if getattr(task, _MARK, False):
+        return
+    activity_of(task)  # before the wrapping: its types are those of the body
+    original = task.run
+
+    @functools.wraps(original)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        ticket = ticket_of(task.request)
+        if not isinstance(ticket, ActivityTicket):
+            return _finished(original(*args, **kwargs))
+        return _Attempt(task, runtime, ticket).run(original)
+
+    task.run = run
+    setattr(task, _MARK, True)
+
+
+def _finished(value: Any) -> Any:
+    return asyncio.run(value) if inspect.iscoroutine(value) else value
+
+
+class _Attempt:
+    """One message of one attempt, from its claim to its end."""
+
+    def __init__(self, task: Any, runtime: CeleryRuntime, ticket: ActivityTicket) -> None:
+        self.task = task
+        self.request = task.request
+        self.runtime = runtime
+        self.attempts = runtime.attempts
+        self.ticket = ticket
+        self.activity: ActivityDefinition = activity_of(task)
+
+    def run(self, body: Callable[..., Any]) -> Any:
+        claim = self._claim()
+        if claim is None:
+            _LOG.debug("attempt %s of %s is not to be run", self.ticket.attempt, self.request.id)
+            raise Ignore
+        context = self.attempts.context(claim)
+        replacement = Replacement(self.runtime.app, self.request, claim)
+        try:
+            with self.runtime.leases.keeping(claim.fence, context.withdraw):
+                value = self._body(body, claim, context)
+        except Retry as retry:
+            self.attempts.release(claim, delay=_delay(retry))
+            raise
+        except Reject as reject:
+            self._rejected(claim, reject)
+            raise
+        except Ignore as ignore:
+            if not replacement.took_place(ignore):
+                self._given_up(claim, ignore, "raised Ignore, which leaves no result")
+            raise
+        except ActivityCanceled:
+            self.attempts.canceled(claim.task, claim.fence)
+            raise Ignore from None
+        except Exception as error:
+            self._raised(claim, error)
+            raise
+        finally:
+            replacement.undo()
+        record_result(self.attempts, claim, self.activity, value, inline=self._may_inline(claim))
+        return value if not self.request.ignore_result else None
+
+    def _claim(self) -> Claim | None:
+        inner = self.request.retries if self.ticket.own else 0
+        self.request.retries = inner
+        headers = dict(self.request.headers or {})
+        # What the task itself sends again within this attempt is its own: its retries count inside the attempt.
+        own = ActivityTicket(self.ticket.run_id, self.ticket.seq, self.ticket.attempt, own=True)
+        self.request.headers = {**headers, HEADER: own.header()}
+        try:
+            return self.attempts.claim(
+                self.ticket.run_id,
+                self.ticket.seq,
+                attempt=self.ticket.attempt,
+                inner=inner,
+                worker=self.request.hostname or "",
+            )
+        except StoreError as error:
+            _LOG.warning("activity %s waits for the store: %s", self.request.id, error)
+            return None
+
+    def _body(self, body: Callable[..., Any], claim: Claim, context: ActivityContext) -> Any:
+        data = claim.task.data
+        try:
+            args, kwargs = self.activity.read(Arguments(data.get("args", ()), data.get("kwargs", {})))
+        except PayloadError as error:
+            raise _Unreadable(str(error)) from error
+        with running(context):
+            return _finished(body(*args, **kwargs))
+
+    def _may_inline(self, claim: Claim) -> bool:
+        hard, soft = self.request.timelimit or (None, None)
+        limits = [each for each in (hard, soft, self.task.time_limit, self.task.soft_time_limit) if each]
+        limits += [each for each in (self.task.app.conf.task_time_limit, self.task.app.conf.task_soft_time_limit) if each]
+        if limits:
+            used = (self.attempts.store.now() - (claim.task.started_at or 0)) / 1e6
+            if min(limits) - used < SPARE:
+                return False
+        return self.runtime.may_inline(claim.run.queue)
+
+    def _raised(self, claim: Claim, error: Exception) -> None:
+        end = self.attempts.raised(claim, error, inline=False)
+        if end is AttemptEnd.RETRIED:
+            # Shown as a retry, not as a failure, to those who watch; the message of the next attempt is on its way.
+            raise Retry(str(error), error, when=datetime.now(UTC)) from error
+
+    def _rejected(self, claim: Claim, reject: Reject) -> None:
+        if reject.requeue:
+            self.attempts.release(claim)
+        else:
+            self._given_up(claim, reject, "raised Reject without requeue, which leaves no result")
+
+    def _given_up(self, claim: Claim, error: Exception, what: str) -> None:
+        failure = {
+            **failure_of(error, stack=False),
+            "message": f"activity {self.activity.name!r} {what}",
+            "non_retryable": True,
+        }
+        self.attempts.failed(claim.task, claim.run, claim.fence, failure)
+
+
+class _Unreadable(PayloadError):
+    """The recorded arguments don't fit the function that this worker has."""
+
+
+def _delay(retry: Retry) -> float:
+    when = retry.when
+    if isinstance(when, (int, float)):
+        return max(float(when), 0.0)
+    if isinstance(when, datetime):
+        now = datetime.now(when.tzinfo or UTC)
+        return max((when - now if when.tzinfo else when.replace(tzinfo=UTC) - now).total_seconds(), 0.0)
+    return 0.0

@@ -1,0 +1,155 @@
+"""Hints as Celery messages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from celery import Celery
+from celery.utils import uuid
+from kombu.exceptions import EncodeError
+from kombu.utils.functional import maybe_list
+
+from celeriac.executors.celery import origin as origins
+from celeriac.executors.celery import queues
+from celeriac.executors.celery.headers import HEADER, ActivityTicket, WorkflowTicket
+from celeriac.orchestrator.attempts import activity_id
+from celeriac.orchestrator.model import Micros
+from celeriac.orchestrator.ports import ActivityReady, Hint, RunFinished, TurnReady
+from celeriac.payloads import Json, restore
+
+_LOG: Final = logging.getLogger("celeriac.dispatch")
+
+TURN_TASK: Final = "celeriac.turn"
+REPR_LENGTH: Final = 1024
+"""How many characters of arguments are shown to those who watch."""
+_DESCRIBED: Final = (
+    "group_id",
+    "group_index",
+    "chord",
+    "chain",
+    "reply_to",
+    "root_id",
+    "parent_id",
+    "shadow",
+    "ignore_result",
+    "replaced_task_nesting",
+    "countdown",
+    "argsrepr",
+    "kwargsrepr",
+    "origin",
+)
+"""Options that describe the task and travel inside the message."""
+_QUICK: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
+"""A broker that does not answer must not hold a turn up: the relay publishes later."""
+
+
+class CeleryDispatcher:
+    """Publishes hints through the app, each by the task's own ``apply_async`` where this process has the task.
+
+    :param expect: tells the relay nearby of a due time.
+    :param is_id_only: whether a task's messages need no arguments, because the worker reads them from the store.
+    """
+
+    def __init__(
+        self, app: Celery, expect: Callable[[Micros], None], is_id_only: Callable[[Any], bool]
+    ) -> None:
+        self._app = app
+        self._expect = expect
+        self._is_id_only = is_id_only
+
+    def publish(self, hints: Sequence[Hint]) -> None:
+        """Publish hints in order, over one connection."""
+        with self._app.producer_or_acquire() as producer:
+            for hint in hints:
+                self._send(hint, producer)
+
+    def _send(self, hint: Hint, producer: Any) -> None:
+        if isinstance(hint, TurnReady):
+            self._turn(hint, producer)
+        elif isinstance(hint, ActivityReady):
+            self._activity(hint, producer)
+        else:
+            self._finish(hint, producer)
+
+    def _turn(self, hint: TurnReady, producer: Any) -> None:
+        queue = hint.run.queue or queues.queue_of(self._app, hint.run.name)
+        options: dict[str, Any] = {"ignore_result": True}
+        if hint.delay:
+            options["countdown"] = hint.delay
+        self._send_quietly(producer, TURN_TASK, (hint.run.run_id,), queue, uuid(), options)
+
+    def _activity(self, hint: ActivityReady, producer: Any) -> None:
+        name, task = hint.data["name"], self._app.tasks.get(hint.data["name"])
+        options: dict[str, Any] = {
+            "task_id": activity_id(hint.run.run_id, hint.seq),
+            "root_id": hint.run.workflow_id,
+            "parent_id": hint.run.workflow_id,
+            "headers": {HEADER: ActivityTicket(hint.run.run_id, hint.seq, hint.attempt).header()},
+            "retries": hint.attempt - 1,
+            "ignore_result": True,
+            "add_to_parent": False,
+            "producer": producer,
+            "retry_policy": _QUICK,
+            **_shown(hint.data),
+        }
+        if hint.queue is not None:
+            options["queue"] = hint.queue
+        if hint.delay:
+            options["countdown"] = hint.delay
+        args, kwargs = hint.data.get("args", ()), hint.data.get("kwargs", {})
+        if task is not None and self._is_id_only(task):
+            args, kwargs = (), {}
+        send = self._app.send_task if task is None else task.apply_async
+        prefix = (name,) if task is None else ()
+        try:
+            send(*prefix, *_values(args, kwargs), **options)
+        except EncodeError:  # a set or the like, which only the tagged form carries
+            send(*prefix, args, kwargs, **options)
+
+    def _finish(self, hint: RunFinished, producer: Any) -> None:
+        if hint.origin is None:
+            return
+        task_id, options = origins.unpack(hint.origin)
+        ticket = WorkflowTicket(hint.run.run_id, finish=True)
+        options["headers"] = {**options.get("headers", {}), HEADER: ticket.header()}
+        queue = hint.run.queue or queues.queue_of(self._app, hint.run.name)
+        self._send_quietly(producer, hint.run.name, (), queue, task_id, options)
+
+    def _send_quietly(
+        self, producer: Any, name: str, args: tuple[Any, ...], queue: str | None, task_id: str, options: dict[str, Any]
+    ) -> None:
+        """Send a task as Celery does, publish signals included, but without a sent event and without waiting for its result."""
+        amqp = self._app.amqp
+        stamps = options.get("stamped_headers") or []
+        link, link_error = (maybe_list(options.pop(each, None)) for each in ("link", "link_error"))
+        described = {key: options.pop(key) for key in _DESCRIBED if key in options}
+        message = amqp.create_task_message(
+            task_id, name, args, {}, callbacks=link, errbacks=link_error, create_sent_event=False, **described, **options
+        )
+        for each in ("stamped_headers", *stamps, "shadow", "argsrepr", "kwargsrepr", "origin"):
+            options.pop(each, None)
+        route = self._app.amqp.router.route({"queue": queue} if queue else {}, name)
+        amqp.send_task_message(producer, name, message, retry_policy=_QUICK, **route, **options)
+
+    def expect(self, due_at: Micros) -> None:
+        """Tell the relay nearby that something falls due then."""
+        self._expect(due_at)
+
+    def backlog(self, queue: str | None) -> int | None:
+        """Return how many messages wait in a queue, or None where that can't be told."""
+        return queues.backlog(self._app, queue)
+
+
+def _values(args: Sequence[Json], kwargs: Mapping[str, Json]) -> tuple[list[Any], dict[str, Any]]:
+    return [restore(each) for each in args], {name: restore(each) for name, each in kwargs.items()}
+
+
+def _shown(data: Mapping[str, Json]) -> dict[str, str]:
+    args, kwargs = data.get("args", ()), data.get("kwargs", {})
+    return {"argsrepr": _short(repr(tuple(args))), "kwargsrepr": _short(repr(dict(kwargs)))}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= REPR_LENGTH else text[: REPR_LENGTH - 3] + "..."

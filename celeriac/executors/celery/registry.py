@@ -1,0 +1,80 @@
+"""The definitions of a Celery app: workflows and activities are its tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.app.task import Task
+
+from celeriac.activities.definition import ActivityDefinition
+from celeriac.activities.options import ActivityOptions, RetryPolicy
+from celeriac.orchestrator.definition import Registry, WorkflowDefinition
+
+OPTIONS: str = "celeriac_options"
+"""The attribute of a task that holds the options of an activity declared with ``@durable.activity``."""
+_KNOWN: str = "_celeriac_activity"
+
+
+class CeleryRegistry(Registry):
+    """Looks workflows and activities up among the app's tasks, whenever they were declared."""
+
+    __slots__ = ("app",)
+
+    def __init__(self, app: Celery) -> None:
+        super().__init__()
+        self.app = app
+
+    def workflow(self, name: str) -> WorkflowDefinition | None:
+        """Return the definition of a workflow task, or None."""
+        found = self.workflows.get(name)
+        if found is None:
+            found = getattr(self.app.tasks.get(name), "definition", None)
+            if isinstance(found, WorkflowDefinition):
+                self.add_workflow(found)
+            else:
+                found = None
+        return found
+
+    def known_workflow(self, name: str) -> WorkflowDefinition:
+        """Return the definition.
+
+        :raises UnknownDefinition: with the nearest name.
+        """
+        for each in list(self.app.tasks):
+            self.workflow(each)
+        return super().known_workflow(name)
+
+    def activity(self, reference: Any) -> ActivityDefinition:
+        """Return the activity that a task, a task's name or a declared activity stands for."""
+        if isinstance(reference, Task):
+            return activity_of(reference)
+        if isinstance(reference, str):
+            task = self.app.tasks.get(reference)
+            return super().activity(reference) if task is None else activity_of(task)
+        return super().activity(reference)
+
+
+def activity_of(task: Any) -> ActivityDefinition:
+    """Return how a task is run as an activity: its own types, and options drawn from its own settings."""
+    task = getattr(task, "_get_current_object", lambda: task)()
+    known = task.__dict__.get(_KNOWN)
+    if known is None:
+        declared = getattr(task, OPTIONS, None)
+        options = declared if isinstance(declared, ActivityOptions) else _own_options(task)
+        known = ActivityDefinition(task.name, getattr(task, "celeriac_fn", None) or task.run, options)
+        task.__dict__[_KNOWN] = known
+    return known  # type: ignore[no-any-return]
+
+
+def _own_options(task: Any) -> ActivityOptions:
+    """Draw options from what an existing task says of itself, so that one of the two owns each of them."""
+    options: dict[str, Any] = {}
+    if getattr(task, "autoretry_for", None):
+        options["retry"] = RetryPolicy.never()  # the task's own retries go round within one attempt
+    limit = task.time_limit or task.app.conf.task_time_limit
+    if limit:
+        options["start_to_close"] = limit
+    if isinstance(task.expires, (int, float)) and not isinstance(task.expires, bool) and task.expires > 0:
+        options["schedule_to_start"] = task.expires
+    return ActivityOptions(**options)

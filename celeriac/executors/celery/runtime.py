@@ -1,0 +1,265 @@
+"""All that celeriac needs in one process of a Celery app, made when it is first used and made anew after a fork."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Final
+
+from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
+
+from celeriac.config.settings import InlineTurns, Settings
+from celeriac.errors import ConfigurationError
+from celeriac.executors.celery import queues
+from celeriac.executors.celery.dispatcher import CeleryDispatcher
+from celeriac.executors.celery.hints import HintPipe
+from celeriac.executors.celery.leases import LeaseKeeper
+from celeriac.executors.celery.notices import Notices
+from celeriac.executors.celery.registry import OPTIONS, CeleryRegistry
+from celeriac.executors.celery.turnthread import TurnThread
+from celeriac.orchestrator.attempts import Attempts, AttemptSettings
+from celeriac.orchestrator.cache import RunCache
+from celeriac.orchestrator.client import Client
+from celeriac.orchestrator.engine import Engine, EngineSettings, TurnOutcome
+from celeriac.orchestrator.hooks import Hooks
+from celeriac.orchestrator.model import Micros, Run
+from celeriac.orchestrator.ports import Hint, RunFinished, SignalBus, Store
+from celeriac.orchestrator.relay import Relay
+from celeriac.orchestrator.watchdog import Watchdog
+
+_LOG: Final = logging.getLogger("celeriac")
+
+
+class CeleryRuntime:
+    """One app's store, engine, relay and threads in this process.
+
+    :param app: the Celery app.
+    :param load: reads the settings; called when something is first needed, not before.
+    :param open_store: opens the store of the settings.
+    :param open_bus: opens the bus of the settings, or returns None where there is none.
+    """
+
+    def __init__(
+        self,
+        app: Celery,
+        *,
+        load: Callable[[], Settings],
+        open_store: Callable[[Settings], Store],
+        open_bus: Callable[[Celery, Settings], SignalBus | None],
+    ) -> None:
+        self.app = app
+        self.hooks = Hooks()
+        self.registry = CeleryRegistry(app)
+        self.worker_pool: str | None = None
+        """The kind of pool of the worker that this process belongs to, or None outside workers."""
+        self.hostname = ""
+        self.pipe: HintPipe | None = None
+        self.wake: Callable[[Micros], None] | None = None
+        self._load = load
+        self._open_store = open_store
+        self._open_bus = open_bus
+        self._lock = threading.RLock()
+        _RUNTIMES.add(self)
+
+    # -- made when first used --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, read once."""
+        return self._load()
+
+    @cached_property
+    def namespace(self) -> str:
+        """What keeps this app's runs apart from others': the setting, else the app's main name."""
+        return self.settings.namespace or self.app.main or "celery"
+
+    @cached_property
+    def store(self) -> Store:
+        """The store.
+
+        :raises ConfigurationError: none is configured.
+        """
+        with self._lock:
+            return self._open_store(self.settings)
+
+    @cached_property
+    def bus(self) -> SignalBus | None:
+        """The signal bus, or None where there is none."""
+        with self._lock:
+            return self._open_bus(self.app, self.settings)
+
+    @cached_property
+    def dispatcher(self) -> CeleryDispatcher:
+        """Publishes through the app."""
+        return _NoticingDispatcher(self)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Takes turns."""
+        settings = self.settings
+        with self._lock:
+            return Engine(
+                self.store,
+                self.registry,
+                self.dispatcher,
+                settings=EngineSettings(
+                    namespace=self.namespace,
+                    turn_lease=settings.lease,
+                    republish_after=settings.republish_after,
+                    start_to_close=settings.default_start_to_close,
+                ),
+                cache=RunCache(settings.cache_runs),
+                hooks=lambda: self.hooks,
+                watchdog=Watchdog(
+                    cpu_limit=settings.turn_cpu_limit.total_seconds(),
+                    wall_limit=settings.turn_wall_limit.total_seconds(),
+                ),
+                interrupts=(SoftTimeLimitExceeded,),
+            )
+
+    @cached_property
+    def client(self) -> Client:
+        """The operations on runs."""
+        return CeleryClient(self)
+
+    @cached_property
+    def attempts(self) -> Attempts:
+        """Claims attempts and brings about their ends."""
+        settings = AttemptSettings(lease=self.settings.lease, republish_after=self.settings.republish_after)
+        return Attempts(self.engine, settings, hooks=lambda: self.hooks)
+
+    @cached_property
+    def relay(self) -> Relay:
+        """Looks at what is due."""
+        return Relay(self.attempts, namespace=self.namespace, batch=self.settings.relay_batch)
+
+    @cached_property
+    def leases(self) -> LeaseKeeper:
+        """Renews what this process has claimed."""
+        return LeaseKeeper(lambda: self.store, self.settings.lease.total_seconds())
+
+    @cached_property
+    def notices(self) -> Notices:
+        """Hears of runs that have closed."""
+        return Notices(lambda: self.bus, f"celeriac:{self.namespace}:closed")
+
+    @cached_property
+    def turns(self) -> TurnThread:
+        """Where turns run: here in pools with one thread a process, on one thread of their own elsewhere."""
+        return TurnThread(own=self.worker_pool not in {"prefork", "solo"})
+
+    # -- what tasks do -------------------------------------------------------------------------------------------------
+
+    def turn(self, run_id: str) -> TurnOutcome:
+        """Take a run's turn on the turn thread."""
+        return self.turns.run(lambda: self.engine.turn(run_id))
+
+    def may_inline(self, queue: str | None) -> bool:
+        """Whether this process may take the next turn of a run whose turns go to ``queue``."""
+        if self.settings.inline_turns is InlineTurns.NEVER or self.worker_pool is None:
+            return False
+        return queues.serves(self.app, queue)
+
+    def expect(self, due_at: Micros) -> None:
+        """Tell the relay of this worker that something falls due."""
+        if self.pipe is not None:
+            self.pipe.tell(due_at)
+
+    @staticmethod
+    def is_id_only(task: Any) -> bool:
+        """Whether a task reads its arguments from the store, so that its messages need none."""
+        return getattr(task, OPTIONS, None) is not None
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        """Let go, in a new child, of what is bound to the parent's threads and connections."""
+        self._lock = threading.RLock()
+        for name in ("bus", "notices", "leases", "turns"):
+            self.__dict__.pop(name, None)
+        engine: Engine | None = self.__dict__.get("engine")
+        if engine is not None:
+            engine.cache = RunCache(self.settings.cache_runs)
+            engine.watchdog.after_fork()
+
+    def close(self) -> None:
+        """Let go of connections."""
+        bus, store = self.__dict__.pop("bus", None), self.__dict__.get("store")
+        if bus is not None:
+            bus.close()
+        if store is not None:
+            store.close()
+
+
+class CeleryClient(Client):
+    """The client of a Celery app: results are waited for with the notice of the process that closed the run."""
+
+    def __init__(self, runtime: CeleryRuntime) -> None:
+        super().__init__(runtime.engine, runtime.registry, namespace=runtime.namespace)
+        self._runtime = runtime
+
+    def wait_closed(self, run_id: str, timeout: float | None) -> Run:
+        """Return the run once it has closed, or as it is when the time is up."""
+        with self._runtime.notices.watching(run_id):
+            return super().wait_closed(run_id, timeout)
+
+    def pause_for(self, run_id: str, interval: float) -> None:
+        """Wait for the notice, at most ``interval`` seconds."""
+        self._runtime.notices.wait(run_id, interval)
+
+
+class _NoticingDispatcher(CeleryDispatcher):
+    """Tells waiting callers of closed runs before it publishes."""
+
+    def __init__(self, runtime: CeleryRuntime) -> None:
+        super().__init__(runtime.app, runtime.expect, runtime.is_id_only)
+        self._runtime = runtime
+
+    def publish(self, hints: Any) -> None:
+        """Publish hints, and a notice for each run that has closed."""
+        for hint in hints:
+            if isinstance(hint, RunFinished):
+                self._runtime.notices.tell(hint.run.run_id)
+        messages: list[Hint] = [each for each in hints if not isinstance(each, RunFinished) or each.origin is not None]
+        if messages:
+            super().publish(messages)
+
+
+_RUNTIMES: Final[weakref.WeakSet[CeleryRuntime]] = weakref.WeakSet()
+_ATTRIBUTE: Final = "celeriac_runtime"
+
+
+def _after_fork() -> None:
+    for runtime in list(_RUNTIMES):
+        runtime.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def attach(app: Celery, runtime: CeleryRuntime) -> None:
+    """Make a runtime the app's.
+
+    :raises ConfigurationError: the app has one already.
+    """
+    if app.__dict__.get(_ATTRIBUTE) is not None:
+        raise ConfigurationError(f"celeriac is attached to the app {app.main!r} already; use the one Celeriac(...) of this app")
+    app.__dict__[_ATTRIBUTE] = runtime
+
+
+def runtime_of(app: Celery) -> CeleryRuntime:
+    """Return the app's runtime.
+
+    :raises ConfigurationError: celeriac is not attached to the app.
+    """
+    found = app.__dict__.get(_ATTRIBUTE)
+    if found is None:
+        raise ConfigurationError(
+            f"celeriac is not attached to the app {app.main!r}. Write: durable = Celeriac(app, store='postgresql+psycopg://...')"
+        )
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,205 @@
+"""The bootstep: one relay and one listener a worker, started after the pool has forked, never in the way of other tasks."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from typing import Any, Final
+
+from celery import bootsteps
+
+from celeriac.errors import CeleriacError
+from celeriac.executors.celery.activities import wrap
+from celeriac.executors.celery.dispatcher import TURN_TASK
+from celeriac.executors.celery.hints import HintPipe
+from celeriac.executors.celery.replacing import OUTCOME_TASK
+from celeriac.executors.celery.runtime import CeleryRuntime, runtime_of
+from celeriac.executors.celery.workflows import WorkflowTask
+from celeriac.orchestrator.executor import Signal
+from celeriac.orchestrator.model import SECOND, micros
+
+_LOG: Final = logging.getLogger("celeriac.relay")
+
+ELECTION: Final = 15.0
+"""Seconds that a poller's place is held without being renewed."""
+TROUBLE_MOST: Final = 10.0
+"""Seconds, at most, between looks at a store that is away."""
+
+
+def prepare(runtime: CeleryRuntime) -> None:
+    """Wrap every task of the app that may be an activity; before the worker builds its tracers."""
+    for name, task in runtime.app.tasks.items():
+        if not name.startswith("celery.") and name not in (TURN_TASK, OUTCOME_TASK) and not isinstance(task, WorkflowTask):
+            wrap(task, runtime)
+
+
+class CeleriacStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
+    """Relay and listener of one worker. Without a store that works, everything else goes on as if it were not there."""
+
+    requires = ("celery.worker.components:Pool",)
+    label = "Celeriac"
+    name = "celeriac"
+
+    def __init__(self, worker: Any, without_celeriac: bool = False, **options: Any) -> None:  # noqa: FBT001, FBT002 - celery's
+        super().__init__(worker, **options)
+        self.enabled = not without_celeriac
+        self._threads: WorkerThreads | None = None
+        if self.enabled:
+            runtime = runtime_of(worker.app)
+            runtime.worker_pool = _pool_name(worker)
+            runtime.hostname = worker.hostname
+            runtime.pipe = HintPipe()
+            worker.app.celeriac_events = bool(getattr(worker, "task_events", False))
+            prepare(runtime)
+
+    def start(self, worker: Any) -> None:
+        """Start the threads."""
+        if self.enabled:
+            self._threads = WorkerThreads(runtime_of(worker.app), worker.hostname)
+            self._threads.start()
+
+    def stop(self, worker: Any) -> None:
+        """Stop the threads; what they were about is due in the store."""
+        if self._threads is not None:
+            self._threads.stop()
+            self._threads = None
+
+    terminate = stop
+
+
+def _pool_name(worker: Any) -> str:
+    pool = worker.pool_cls
+    module = pool if isinstance(pool, str) else pool.__module__
+    return {"processes": "prefork"}.get(module.rsplit(".", 1)[-1].split(":")[0], module.rsplit(".", 1)[-1].split(":")[0])
+
+
+class WorkerThreads:
+    """The relay's thread, and the listener on the signal bus."""
+
+    def __init__(self, runtime: CeleryRuntime, hostname: str) -> None:
+        self.runtime = runtime
+        self.hostname = hostname
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="celeriac-relay", daemon=True)
+        self._unlisten: Any = None
+        self._place: int | None = None
+        self._elected_at = 0.0
+
+    def start(self) -> None:
+        """Start both."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask both to stop and wait a moment for them."""
+        self._over.set()
+        if self.runtime.pipe is not None:
+            self.runtime.pipe.tell(0)
+        if self._unlisten is not None:
+            self._unlisten()
+        self._thread.join(2.0)
+
+    # -- the relay -----------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        trouble = 0.5
+        ready = False
+        while not self._over.is_set():
+            try:
+                if not ready:
+                    self._open()
+                    ready = True
+                self._look()
+                trouble = 0.5
+            except Exception as error:  # noqa: BLE001 - a store that is away must never stop a worker
+                told = isinstance(error, CeleriacError)
+                _LOG.warning("durable workflows wait for the store: %s", error, exc_info=not told)
+                self._over.wait(trouble)
+                trouble = min(trouble * 2, TROUBLE_MOST)
+
+    def _open(self) -> None:
+        runtime = self.runtime
+        runtime.store.check()
+        runtime.store.wake_blocked(runtime.namespace)
+        _LOG.info("durable workflows: namespace %s, store ready", runtime.namespace)
+        if self._unlisten is None and runtime.bus is not None and runtime.settings.accept_channel_signals:
+            self._unlisten = runtime.bus.listen([f"celeriac:{runtime.namespace}:signals"], self._heard)
+
+    def _look(self) -> None:
+        """Handle what is due, then sleep until the next thing is, or a hint comes."""
+        relay, store = self.runtime.relay, self.runtime.store
+        if self._elected():
+            while relay.tick() >= relay.batch and not self._over.is_set():
+                pass
+            due = relay.next_due()
+            pause = self.runtime.settings.relay_interval_max.total_seconds()
+            if due is not None:
+                pause = min(pause, max((due - store.now()) / SECOND, 0.0))
+        else:
+            pause = ELECTION / 3
+        self._sleep(pause)
+
+    def _sleep(self, pause: float) -> None:
+        """Sleep at most ``pause`` seconds; a hint of something due sooner cuts it short, one due soon is waited for."""
+        pipe = self.runtime.pipe
+        if pipe is None:
+            self._over.wait(pause)
+            return
+        end = time.monotonic() + pause
+        while not self._over.is_set():
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            hints = [each for each in pipe.wait(left) if each]
+            if hints:
+                due_in = max((min(hints) - self.runtime.store.now()) / SECOND, 0.0)
+                if time.monotonic() + due_in < end:
+                    end = time.monotonic() + due_in
+                    self._place = self._place if self._place is not None else -1
+
+    def _elected(self) -> bool:
+        """Whether this worker is one of the few that poll; one that was given a hint looks once in any case."""
+        if self._place == -1:
+            self._place = None
+            return True
+        now = time.monotonic()
+        if self._place is not None and now - self._elected_at < ELECTION / 3:
+            return True
+        order = range(self.runtime.settings.relay_pollers) if self._place is None else [self._place]
+        for place in order:
+            name = f"{self.runtime.namespace}:relay:{place}"
+            if self.runtime.store.hold_lease(name, self.hostname, lease=micros(ELECTION)):
+                self._place, self._elected_at = place, now
+                return True
+        self._place = None
+        return False
+
+    # -- signals from the bus ------------------------------------------------------------------------------------------
+
+    def _heard(self, channel: str, text: str) -> None:
+        """Record a signal that somebody published; with an id every listener may try, without one only the elected one."""
+        try:
+            data = json.loads(text)
+            workflow_id, name = data["workflow_id"], data["name"]
+            if not isinstance(workflow_id, str) or not isinstance(name, str):
+                raise TypeError("workflow_id and name must be strings")
+        except (ValueError, KeyError, TypeError) as error:
+            _LOG.warning("a message on %s is no signal (%s): %.200r", channel, error, text)
+            return
+        runtime = self.runtime
+        key = data.get("id")
+        if key is None and not runtime.store.hold_lease(
+            f"{runtime.namespace}:channel", self.hostname, lease=micros(ELECTION)
+        ):
+            return
+        signal = Signal(
+            name=name,
+            payload=data.get("payload"),
+            sender_id=str(data.get("sender_id", "")),
+            key=None if key is None else str(key),
+        )
+        try:
+            runtime.client.deliver_signal(workflow_id, signal)
+        except CeleriacError as error:
+            _LOG.warning("signal %r for workflow %r was not taken: %s", name, workflow_id, error)

@@ -1,0 +1,259 @@
+"""A workflow as a Celery task: started by Celery's verbs, suspended without blocking a worker, ended by its last message."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from celery.app.task import Task
+from celery.exceptions import Ignore
+from celery.utils import uuid
+
+from celeriac.errors import InvalidCall, StoreError, StoreUnavailable, WorkflowFailedError
+from celeriac.executors.celery import origin as origins
+from celeriac.executors.celery.headers import HEADER, WorkflowTicket, ticket_of
+from celeriac.executors.celery.queues import queue_of
+from celeriac.executors.celery.results import WorkflowResult
+from celeriac.executors.celery.runtime import CeleryRuntime, runtime_of
+from celeriac.executors.local import LocalExecutor
+from celeriac.orchestrator.definition import WorkflowDefinition, WorkflowSettings
+from celeriac.orchestrator.executor import WorkflowOptions
+from celeriac.orchestrator.model import Created, CreateOutcome
+from celeriac.orchestrator.status import TaskKind
+
+_LOG: Final = logging.getLogger("celeriac.workflows")
+
+_START_OPTIONS: Final = ("id_conflict", "id_reuse", "timeout", "memo", "attributes")
+REPR_LENGTH: Final = 1024
+RETRY_MOST: Final = 30.0
+"""Seconds, at most, between tries to record a start while the store is away."""
+
+
+class WorkflowTask(Task):  # type: ignore[misc]  # celery has no types
+    """The Celery task that stands for a workflow. Its messages are a start and an end; the turns in between have their own."""
+
+    abstract = True
+    typing = False
+    # A start that comes from a program without celeriac is durable only once a worker has recorded it.
+    acks_late = True
+    reject_on_worker_lost = True
+    max_retries = None
+    celeriac_fn: Callable[..., Any]
+    celeriac_settings = WorkflowSettings()
+    __definition: WorkflowDefinition | None = None
+
+    @property
+    def definition(self) -> WorkflowDefinition:
+        """The workflow's definition, under the task's name."""
+        if self.__definition is None:
+            self.__definition = WorkflowDefinition(self.name, type(self).celeriac_fn, self.celeriac_settings)
+        return self.__definition
+
+    @property
+    def runtime(self) -> CeleryRuntime:
+        """The runtime of the task's app."""
+        return runtime_of(self.app)
+
+    # -- starting ------------------------------------------------------------------------------------------------------
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        producer: Any = None,
+        link: Any = None,
+        link_error: Any = None,
+        shadow: str | None = None,
+        *,
+        workflow_id: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Start the workflow: written to the store first, published second; durable when it returns.
+
+        Celery's options, and these:
+
+        :param workflow_id: the workflow id; the task id unless given.
+        :param id_conflict: ``fail``, ``attach`` or ``terminate`` when the id belongs to an open run.
+        :param id_reuse: ``allow``, ``after_failure`` or ``never``.
+        :param timeout: the longest the run may take (timedelta or seconds).
+        :raises InvalidCall, PayloadError: the arguments do not fit; nothing was started.
+        :raises WorkflowIdInUse: the id belongs to an open run, or may not be used again.
+        :raises StoreUnavailable: the store can't be reached; nothing was started.
+        """
+        own = {name: options.pop(name) for name in _START_OPTIONS if name in options}
+        arguments = self.definition.signature.write(tuple(args or ()), dict(kwargs or {}))
+        if self.app.conf.task_always_eager:
+            return self._eagerly(args or (), kwargs or {}, task_id, workflow_id, own)
+        task_id = task_id or uuid()
+        options = {"ignore_result": self.ignore_result, **options}
+        for name, value in (("link", link), ("link_error", link_error), ("shadow", shadow)):
+            if value:
+                options[name] = value
+        shown = {"argsrepr": _short(repr(tuple(arguments.args))), "kwargsrepr": _short(repr(dict(arguments.kwargs)))}
+        created = self.runtime.client.create(
+            self.definition,
+            arguments,
+            WorkflowOptions(id=workflow_id or task_id, start_key=task_id, **own),
+            origin=origins.from_options(self.app, task_id, options, shown),
+            queue=self._queue(options),
+        )
+        return self._started(created, task_id, {**options, **shown}, producer)
+
+    def _started(self, created: Created, task_id: str, options: dict[str, Any], producer: Any) -> WorkflowResult:
+        run = created.run
+        if created.outcome is CreateOutcome.CREATED:
+            ticket = WorkflowTicket(run.run_id)
+            headers = {**(options.pop("headers", None) or {}), HEADER: ticket.header()}
+            try:
+                super().apply_async((), {}, task_id=task_id, producer=producer, headers=headers, **options)
+            except self.app.connection_for_write().recoverable_connection_errors as error:
+                _LOG.warning("workflow %s is recorded; its start will be published later: %s", run.workflow_id, error)
+        else:
+            task_id = run.start_key
+        result = WorkflowResult(task_id, backend=self.backend, task_name=self.name, app=self.app)
+        result.bind(run.workflow_id, run.run_id)
+        return result
+
+    def _queue(self, options: Mapping[str, Any]) -> str | None:
+        given = options.get("queue") or self.celeriac_settings.queue
+        if given is not None:
+            return str(getattr(given, "name", given))
+        return queue_of(self.app, self.name, options) or self.runtime.settings.workflow_queue
+
+    def _eagerly(
+        self, args: Any, kwargs: Any, task_id: str | None, workflow_id: str | None, own: dict[str, Any]
+    ) -> Any:
+        """Run to the end in this process, with a clock that jumps over waits (``task_always_eager``)."""
+        from celery.result import EagerResult  # noqa: PLC0415 - only where it is needed
+
+        task_id = task_id or uuid()
+        executor = LocalExecutor(self.runtime.registry, hooks=self.runtime.hooks)
+        handle = executor.execute(
+            self.definition, WorkflowOptions(id=workflow_id or task_id, args=tuple(args), kwargs=dict(kwargs), **own)
+        )
+        try:
+            return EagerResult(task_id, handle.result(), "SUCCESS")
+        except WorkflowFailedError as error:
+            if self.app.conf.task_eager_propagates:
+                raise
+            return EagerResult(task_id, error, "FAILURE")
+
+    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Run the workflow to its end in this process, with a clock that jumps over waits."""
+        return self._eagerly(args or (), kwargs or {}, options.get("task_id"), options.get("workflow_id"), {})
+
+    # -- in the worker -------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse to be called like a function: a workflow only runs under replay.
+
+        :raises InvalidCall: always, outside a worker.
+        """
+        if self.request.called_directly or self.request.id is None:
+            short = self.name.rsplit(".", 1)[-1]
+            raise InvalidCall(
+                f"workflow {self.name!r} was called like a function, but a workflow only runs under replay. Start it with "
+                f"{short}.delay(...) or {short}.apply_async(args=(...), workflow_id=...). "
+                f"In a test, do so inside WorkflowEnvironment."
+            )
+        return self.run(*args, **kwargs)
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Handle one message of the workflow: its start, or its end."""
+        ticket = ticket_of(self.request)
+        if isinstance(ticket, WorkflowTicket):
+            return self._finish(ticket.run_id) if ticket.finish else self._begin(ticket.run_id)
+        return self._begin(self._record_start(args, kwargs))
+
+    def _record_start(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """Write the run of a start that came from a program without celeriac. Its task id makes it the same start."""
+        request = self.request
+        arguments = self.definition.signature.write(args, kwargs)
+        options = WorkflowOptions(id=request.id, start_key=request.id)
+        queue = (request.delivery_info or {}).get("routing_key")
+        try:
+            created = self.runtime.client.create(
+                self.definition, arguments, options, origin=origins.from_request(request), queue=queue or self._queue({})
+            )
+        except StoreError as error:
+            self._later(error)
+        return created.run.run_id
+
+    def _begin(self, run_id: str) -> NoReturn:
+        """Take the first turn, if nobody has, and leave the task open until the run's last message."""
+        try:
+            self.runtime.turn(run_id)
+        except StoreUnavailable as error:
+            _LOG.warning("the first turn of run %s waits for the store: %s", run_id, error)
+        if self.app.conf.worker_send_task_events or getattr(self.app, "celeriac_events", False):
+            self._show_waiting()
+        raise Ignore
+
+    def _show_waiting(self) -> None:
+        try:
+            self.send_event("task-waiting", uuid=self.request.id)
+        except Exception:  # noqa: BLE001 - events are for those who watch
+            _LOG.debug("no event could be sent", exc_info=True)
+
+    def _finish(self, run_id: str) -> Any:
+        """Return the run's result, in its JSON form, or raise its failure, for Celery to do the rest."""
+        client = self.runtime.client
+        try:
+            run = client.store.find_run(client.namespace, run_id=run_id)
+        except StoreError as error:
+            self._later(error)
+        if run is None or run.status.open:
+            raise Ignore
+        if run.failure is None:
+            return run.result
+        try:
+            return client.outcome(run)
+        except WorkflowFailedError as error:
+            raise type(error)(str(error)) from None
+
+    def _later(self, error: Exception) -> NoReturn:
+        """Have this very message again in a while: the store is away, and nothing may be lost."""
+        countdown = min(0.5 * 2.0 ** min(self.request.retries, 10), RETRY_MOST)
+        _LOG.warning("workflow %s (%s) waits %g s for the store: %s", self.name, self.request.id, countdown, error)
+        raise Task.retry(self, countdown=countdown, max_retries=None)
+
+    def retry(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse: a workflow is not retried by its message.
+
+        :raises InvalidCall: always.
+        """
+        raise InvalidCall(f"workflow {self.name!r} can't retry itself; give its activities a RetryPolicy")
+
+    def signature_from_request(self, *args: Any, **kwargs: Any) -> Any:
+        """Send a message again past :meth:`apply_async`, which starts workflows."""
+        signature = super().signature_from_request(*args, **kwargs)
+        signature._type = _Resend(self)  # noqa: SLF001 - the signature asks its type to send
+        return signature
+
+    def send_resend(self, args: Any, kwargs: Any, **options: Any) -> Any:
+        """Publish a message of this task as it is."""
+        return super().apply_async(args, kwargs, **options)
+
+    def finished(self, run_id: str) -> None:
+        """Note that Celery has traced the last message: links are on their way, the result is stored."""
+        self.runtime.store.remove_task(run_id, TaskKind.FINISH, 0)
+
+
+class _Resend:
+    """Stands in for the task in the signature of a message that is sent again."""
+
+    def __init__(self, task: WorkflowTask) -> None:
+        self._task = task
+        self.name = task.name
+        self.app = task.app
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        return self._task.send_resend(args, kwargs, **options)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= REPR_LENGTH else text[: REPR_LENGTH - 3] + "..."
+
+
