@@ -202,7 +202,6 @@ def declare_activity(app: Celery, fn: Callable[..., Any], options: Mapping[str, 
     own = {key: given.pop(key) for key in (*ActivityOptions.__slots__, "timeout") if key in given}
     base = given.pop("base", app.task_cls if not isinstance(app.task_cls, str) else None)
     given.setdefault("typing", False)
-    given.setdefault("ignore_result", True)
     return app.task(fn, base=_activity_base(base, ActivityOptions().merged(own)), **given)
 
 

@@ -158,9 +158,9 @@ class WorkflowTask(Task):  # type: ignore[misc]  # celery has no types
                 f"{short}.delay(...) or {short}.apply_async(args=(...), workflow_id=...). "
                 f"In a test, do so inside WorkflowEnvironment."
             )
-        return self.run(*args, **kwargs)
+        return self.handle_message(*args, **kwargs)
 
-    def run(self, *args: Any, **kwargs: Any) -> Any:
+    def handle_message(self, *args: Any, **kwargs: Any) -> Any:
         """Handle one message of the workflow: its start, or its end."""
         ticket = ticket_of(self.request)
         if isinstance(ticket, WorkflowTicket):
