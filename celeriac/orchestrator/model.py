@@ -77,7 +77,7 @@ class Task:
     :param attempt: which attempt an activity is at, from 1; for a turn row, claims since the last commit.
     :param inner: how often Celery's own ``self.retry`` has gone round within this attempt.
     :param data: what is to be done, enough to publish it.
-    :param published: how often it has been published again without being claimed; sets the back-off.
+    :param published: how often it has been published, or its publication put off, without being claimed; sets the back-off.
     :param start_to_close: the longest one attempt may take, in microseconds.
     :param heartbeat: the longest an attempt may go without a heartbeat, in microseconds.
     :param details: the last heartbeat's details.
@@ -267,7 +267,7 @@ class Commit:
 
     :param events: the new events, numbered from ``version + 1``.
     :param consumed: numbers of the inbox items that were applied or dropped; exactly these are deleted.
-    :param tasks: new task rows.
+    :param tasks: new task rows; the store gives them the run's namespace.
     :param dropped: (kind, seq) of task rows that are no longer wanted; deleted, whoever has claimed them.
     :param canceling: sequence numbers of activities that are asked to stop and waited for.
     :param turn_token: the claim of the turn row, or None for a turn that was taken without one.
@@ -345,7 +345,9 @@ class Pulse(StrEnum):
 class RunFilter:
     """Which runs to list, newest first.
 
-    :param cursor: the ``run_id`` after which to go on, from the last page.
+    :param created_after: later than this (microseconds), and not at it.
+    :param created_before: earlier than this (microseconds), and not at it.
+    :param cursor: the ``run_id`` after which to go on, from the last page; one that has been deleted ends the list.
     """
 
     statuses: Sequence[WorkflowStatus] = ()

@@ -64,14 +64,18 @@ class Store(Protocol):
         """Put a message into the inbox of an open run: the one with this run id, or the open one with this workflow id.
 
         In one transaction: the run's ``inbox_seq`` grows by one and numbers the message, a key that has been seen before
-        writes nothing, and an idle turn row becomes queued (``wake``).
+        writes nothing, and an idle turn row becomes queued (``wake``). A blocked run's queued turn is woken too. A
+        paused run's turn row becomes queued without a due time, and nobody is woken.
+
+        Without an open run the answer is about the latest with this workflow id: a duplicate, or closed.
         """
         ...
 
     def settle(self, fence: Fence, message: Message) -> Delivery:
         """Deliver the outcome of a task row and delete the row, in one transaction; refused unless the token still holds.
 
-        An empty token matches a row that nobody has claimed.
+        An empty token matches a row that nobody has claimed. When a message with the same key has come another way
+        already, the row is deleted all the same and the answer is a duplicate.
         """
         ...
 
@@ -79,6 +83,8 @@ class Store(Protocol):
 
     def begin_turn(self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None) -> TurnView | None:
         """Claim the run's turn if it is due, and read what the turn needs.
+
+        A claim holds until its ``lease_until``, whatever a relay has made of ``due_at`` meanwhile.
 
         :param known: (epoch, version) that the caller has seen already; events up to it are left out.
         :returns: None when there is nothing to do: the run is gone, closed or paused, or its turn is idle or claimed.
@@ -93,6 +99,13 @@ class Store(Protocol):
         """Write all that a turn decided, or nothing.
 
         A closing status frees the workflow id, deletes the run's inbox and its task rows, but keeps those in ``tasks``.
+        A run that was paused while its turn ran takes no commit but one that terminates it or times it out: any
+        other is a ``CONFLICT``.
+
+        A claim of the turn row by anybody but ``turn_token`` is left alone. Otherwise the row is idle afterwards, or
+        with ``leave_due`` queued and due now: a turn that leaves messages in the inbox has to say ``leave_due``.
+
+        :raises ValueError: ``leave_due`` with a closing status, or events that don't go on from the version.
         """
         ...
 
@@ -101,7 +114,8 @@ class Store(Protocol):
     ) -> bool:
         """Give a claimed turn back, due again after ``delay``.
 
-        :param blocked: why it could not be carried out: the run's status becomes ``blocked``, its claims are counted anew.
+        :param blocked: why it could not be carried out: the run's status becomes ``blocked`` unless it was paused
+            meanwhile, and its claims are counted anew.
         :param declined: this process can't do it but another may: the claim does not count, the status stays, and
             ``blocked`` is only noted.
         """
@@ -112,7 +126,10 @@ class Store(Protocol):
         ...
 
     def set_status(self, run_id: str, status: WorkflowStatus) -> Delivery:
-        """Pause, or take up again, an open run; a run taken up again has its turn due (``wake``)."""
+        """Pause, or take up again, an open run; one that was paused or blocked has its turn due then (``wake``).
+
+        :raises ValueError: a status other than running and paused.
+        """
         ...
 
     # -- activities ----------------------------------------------------------------------------------------------------
@@ -155,11 +172,12 @@ class Store(Protocol):
         """Take the rows that are due, the longest due first, and make them due again after ``hold``, committed.
 
         Rows that another relay is taking are passed over. A row is returned as it was before its ``due_at`` was moved.
+        Of a paused run only the row of its timeout is taken, of a closed one only that of its last message.
         """
         ...
 
     def next_due(self, namespace: str) -> Micros | None:
-        """Return the earliest ``due_at`` of all rows, or None."""
+        """Return the earliest ``due_at`` of the rows that :meth:`take_due` may take, or None. It may have passed."""
         ...
 
     def postpone(self, task: Task, *, delay: Micros, published: int) -> None:
@@ -184,7 +202,10 @@ class Store(Protocol):
         run_id: str | None = None,
         start_key: str | None = None,
     ) -> Run | None:
-        """Return the run with this run id, the one of this start, or the latest with this workflow id."""
+        """Return the run with this run id, the one of this start, or the latest with this workflow id.
+
+        The open run, if there is one, is the latest.
+        """
         ...
 
     def history(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[HistoryEvent]:
@@ -198,7 +219,12 @@ class Store(Protocol):
     # -- the specification's four --------------------------------------------------------------------------------------
 
     def save(self, state: WorkflowState) -> None:
-        """Restore a whole run under a new epoch (import, move between stores)."""
+        """Restore a whole run under a new epoch (import, move between stores), in place of the run with its run id.
+
+        Task rows are written as they are: an open run has to bring its turn row.
+
+        :raises StoreError: its workflow id belongs to another open run, or its start key to another run.
+        """
         ...
 
     def load(self, namespace: str, workflow_id: str) -> WorkflowState | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from celeriac.errors import StoreError
 from celeriac.orchestrator.events import HistoryEvent
@@ -38,14 +39,10 @@ from celeriac.orchestrator.model import (
     WorkflowState,
 )
 from celeriac.orchestrator.status import TaskKind, TaskState, WorkflowStatus
+from celeriac.payloads import Json
 from celeriac.stores import rows
 from celeriac.stores.rows import TURN
 from celeriac.stores.shelf import Entry, Shelf, copy, copy_item
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from celeriac.payloads import Json
 
 
 class InMemoryStore:
@@ -236,7 +233,9 @@ class InMemoryStore:
                 at = entry.run.updated_at if declined else now
                 entry.run = copy(replace(entry.run, status=status, blocked=dict(blocked), updated_at=at))
             is_blocked = blocked is not None
-            self._shelf.put(entry, rows.turn_released(row, now + delay, blocked=is_blocked, declined=declined))
+            self._shelf.put(
+                entry, rows.turn_released(row, now + delay, blocked=is_blocked, declined=declined)
+            )
             return True
 
     def wake_blocked(self, namespace: str) -> int:
@@ -245,9 +244,8 @@ class InMemoryStore:
             now, count = self._clock(), 0
             for entry in self._shelf.entries.values():
                 row = entry.tasks.get(TURN)
-                if entry.run.namespace != namespace or entry.run.status is not WorkflowStatus.BLOCKED or row is None:
-                    continue
-                if row.state is TaskState.QUEUED:
+                blocked = entry.run.status is WorkflowStatus.BLOCKED and entry.run.namespace == namespace
+                if blocked and row is not None and row.state is TaskState.QUEUED:
                     self._shelf.put(entry, replace(row, due_at=now))
                     count += 1
             return count

@@ -5,16 +5,13 @@ No lock, no clock, nothing kept: a store that can read and replace rows atomical
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from celeriac.orchestrator.model import Commit, Fence, Micros, NewRun, Pulse, Run, RunRef, Task
 from celeriac.orchestrator.status import TaskKind, TaskState, WorkflowStatus
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from celeriac.payloads import Json
+from celeriac.payloads import Json
 
 TURN: Final = (TaskKind.TURN, 0)
 """The key of a run's turn row among the run's task rows."""
@@ -70,7 +67,15 @@ def first_tasks(new: NewRun, now: Micros) -> list[Task]:
     """Return the rows that a run starts with: its turn, and the end of its time if that is limited."""
     due = now + new.turn_due
     turn = Task(
-        new.run_id, TaskKind.TURN, 0, TaskState.QUEUED, due, new.namespace, attempt=0, queue=new.queue, published=1
+        new.run_id,
+        TaskKind.TURN,
+        0,
+        TaskState.QUEUED,
+        due,
+        new.namespace,
+        attempt=0,
+        queue=new.queue,
+        published=1,
     )
     if new.timeout is None:
         return [turn]
@@ -113,7 +118,9 @@ def queued(row: Task, due_at: Micros | None, *, published: int = 0) -> Task:
 
     :param published: 1 where whoever queues it publishes it as well, and ``due_at`` is when that counts as lost.
     """
-    return replace(row, state=TaskState.QUEUED, token=None, due_at=due_at, lease_until=None, published=published)
+    return replace(
+        row, state=TaskState.QUEUED, token=None, due_at=due_at, lease_until=None, published=published
+    )
 
 
 def turn_woken(row: Task, status: WorkflowStatus, due_at: Micros) -> tuple[Task, bool]:
@@ -147,7 +154,7 @@ def turn_claimed(row: Task, now: Micros, token: str, lease: Micros) -> Task | No
 
 
 def turn_released(row: Task, due_at: Micros, *, blocked: bool, declined: bool) -> Task:
-    """Return the turn row given back. A turn that was declined has not been claimed; a blocked one starts counting anew."""
+    """Return the turn row given back: a declined claim does not count, and a block has them counted anew."""
     attempt = row.attempt - 1 if declined else 0 if blocked else row.attempt
     return replace(queued(row, due_at), attempt=attempt)
 

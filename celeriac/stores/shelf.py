@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.model import InboxItem, Message, Micros, Run, Task
 from celeriac.orchestrator.status import TaskKind
 from celeriac.payloads import from_text, to_text
 from celeriac.stores import rows
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 R = TypeVar("R", Run, Task, HistoryEvent, Message)
 Place = tuple[Micros, str, TaskKind, int]

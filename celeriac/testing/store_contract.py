@@ -11,8 +11,8 @@
             store.close()
 
 Every test uses a namespace and ids of its own, so that the data may outlive it. A store that takes a clock
-gets the fixture ``clock``, for which its tests override ``make_clock``; for any other store the tests wait some
-20 ms where time has to pass.
+gets the fixture ``clock``, for which its tests override ``make_clock``; for any other store the tests wait
+some 20 ms where time has to pass.
 """
 
 from __future__ import annotations

@@ -179,8 +179,15 @@ class Attempting(ContractBase):
         assert done is True
         assert (row.state, row.token, row.attempt, row.inner) == (TaskState.QUEUED, None, 2, 0)
         assert (row.lease_until, row.heartbeat_by, row.start_to_close_by) == (None, None, None)
-        assert (row.failure, row.published, row.schedule_to_start_by) == (failure, 0, None)
+        assert (row.failure, row.published, row.schedule_to_start_by) == (failure, 1, None)
         assert span.covers(row.due_at, plus=12 * SECOND)
+
+    def test_an_attempt_given_back_without_grace_is_the_relay_s_to_publish(self, world: World) -> None:
+        run = world.scheduled()
+        with world.span() as span:
+            world.store.requeue(world.claim(run).fence, delay=7 * SECOND, grace=0, next_attempt=True)
+        assert world.row(run).published == 0
+        assert span.covers(world.row(run).due_at, plus=7 * SECOND)
 
     def test_the_next_attempt_is_the_one_to_claim(self, world: World) -> None:
         run = world.scheduled()

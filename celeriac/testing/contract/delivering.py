@@ -168,7 +168,7 @@ class Delivering(ContractBase):
         with world.span() as span:
             assert world.signal(run).wake is True
         row = world.turn(run)
-        assert (row.state, row.token, row.attempt, row.published) == (TaskState.QUEUED, None, 0, 0)
+        assert (row.state, row.token, row.attempt, row.published) == (TaskState.QUEUED, None, 0, 1)
         assert span.covers(row.due_at, plus=world.redeliver_after)
 
     def test_only_the_first_of_several_messages_wakes(self, world: World) -> None:
@@ -200,7 +200,7 @@ class Delivering(ContractBase):
         world.store.postpone(world.turn(run), delay=5 * MINUTE, published=3)
         with world.span() as span:
             assert world.signal(run) == Delivery(DeliveryOutcome.DELIVERED, _ref(run), wake=True)
-        assert (world.turn(run).state, world.turn(run).published) == (TaskState.QUEUED, 0)
+        assert (world.turn(run).state, world.turn(run).published) == (TaskState.QUEUED, 1)
         assert span.covers(world.turn(run).due_at, plus=world.redeliver_after)
         assert world.read(run).status is WorkflowStatus.BLOCKED
 

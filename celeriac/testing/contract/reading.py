@@ -33,6 +33,16 @@ class Reading(ContractBase):
         assert world.store.find_run(world.namespace, run_id=run.run_id) == run
         assert world.second.find_run(world.namespace, workflow_id="order-1") == run
 
+    def test_a_run_is_found_by_its_start_key_open_or_closed(self, world: World) -> None:
+        run = world.start("order-1", start_key="task-1")
+        world.start("order-2", start_key="task-2")
+        assert world.store.find_run(world.namespace, start_key="task-1") == run
+        run = world.commit(run, status=WorkflowStatus.FAILED)
+        world.start("order-1")
+        assert world.store.find_run(world.namespace, start_key="task-1") == run
+        assert world.store.find_run(world.namespace, start_key="TASK-1") is None
+        assert world.store.find_run(f"{world.namespace}-other", start_key="task-1") is None
+
     def test_what_is_not_there_is_none(self, world: World) -> None:
         assert world.store.find_run(world.namespace, run_id="0" * 32) is None
         assert world.store.find_run(world.namespace, workflow_id="nobody") is None

@@ -73,7 +73,8 @@ class Starting(ContractBase):
         with world.span() as span:
             run = world.start(turn_due=3 * SECOND)
         row = world.turn(run)
-        assert (row.state, row.token, row.attempt, row.published) == (TaskState.QUEUED, None, 0, 0)
+        # Whoever starts a run publishes its first turn: that counts.
+        assert (row.state, row.token, row.attempt, row.published) == (TaskState.QUEUED, None, 0, 1)
         assert row.namespace == world.namespace
         assert span.covers(row.due_at, plus=3 * SECOND)
 
@@ -85,6 +86,7 @@ class Starting(ContractBase):
             run = world.start(timeout=90 * SECOND)
         row = world.row(run, TaskKind.TIMEOUT, 0)
         assert (row.state, row.token, row.namespace) == (TaskState.QUEUED, None, world.namespace)
+        assert row.published == 0
         assert span.covers(row.due_at, plus=90 * SECOND)
 
     def test_a_start_that_json_can_not_hold_writes_nothing(self, world: World) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -110,7 +111,7 @@ class Turning(ContractBase):
         run = world.blocked()
         view = world.begin(run)
         assert (view.run.status, view.run.blocked) == (WorkflowStatus.BLOCKED, {"reason": "no code"})
-        assert view.claims == 2
+        assert view.claims == 1
 
     def test_a_paused_run_has_no_turns(self, world: World) -> None:
         run = world.paused()
@@ -206,6 +207,22 @@ class Turning(ContractBase):
         world.store.release_turn(run.run_id, token="turn", delay=0, declined=True)
         assert world.read(run) == run
 
+    def test_why_a_turn_was_declined_is_noted_and_the_run_goes_on_running(self, world: World) -> None:
+        run = world.start()
+        world.begin(run)
+        reason = {"reason": "no code here"}
+        world.store.release_turn(run.run_id, token="turn", delay=0, blocked=reason, declined=True)
+        assert world.read(run) == replace(run, blocked=reason)
+        assert world.turn(run).attempt == 0
+
+    def test_a_blocked_run_s_claims_are_counted_anew(self, world: World) -> None:
+        run = world.start()
+        for _ in range(3):
+            world.begin(run, lease=0)
+        world.store.release_turn(run.run_id, token="turn", delay=0, blocked={"reason": "x"})
+        assert world.turn(run).attempt == 0
+        assert world.begin(run).claims == 1
+
     def test_a_run_that_could_not_be_carried_on_says_why(self, world: World) -> None:
         run = world.start()
         world.begin(run)
@@ -228,6 +245,35 @@ class Turning(ContractBase):
         assert world.store.release_turn(run.run_id, token="turn", delay=0, blocked={"reason": "x"}) is True
         assert world.read(run).status is WorkflowStatus.PAUSED
         assert _begin(world, run) is None
+
+    def test_blocked_runs_are_woken_together(self, world: World) -> None:
+        runs = [world.blocked(), world.blocked()]
+        others = [
+            world.in_status(status) for status in WorkflowStatus if status is not WorkflowStatus.BLOCKED
+        ]
+        before = [world.everything(run) for run in others]
+        assert world.due() == []
+        with world.span() as span:
+            assert world.store.wake_blocked(world.namespace) == 2
+        for run in runs:
+            assert world.read(run) == run
+            assert world.turn(run).state is TaskState.QUEUED
+            assert span.covers(world.turn(run).due_at)
+        assert {run_id for run_id, _, _ in world.due()} == {run.run_id for run in runs}
+        assert [world.everything(run) for run in others] == before
+
+    def test_a_blocked_run_s_turn_that_somebody_has_is_not_woken(self, world: World) -> None:
+        run = world.blocked()
+        world.begin(run)
+        row = world.turn(run)
+        assert world.store.wake_blocked(world.namespace) == 0
+        assert world.turn(run) == row
+
+    def test_blocked_runs_of_another_namespace_are_not_woken(self, world: World) -> None:
+        run = world.blocked()
+        row = world.turn(run)
+        assert world.store.wake_blocked(f"{world.namespace}-other") == 0
+        assert world.turn(run) == row
 
     def test_only_the_one_who_has_the_turn_gives_it_back(self, world: World) -> None:
         run = world.start()
