@@ -116,7 +116,7 @@ def committed(run: Run, commit: Commit, now: Micros) -> Run:
 def queued(row: Task, due_at: Micros | None, *, published: int = 0) -> Task:
     """Return the row queued and unclaimed.
 
-    :param published: 1 where whoever queues it publishes it as well, and ``due_at`` is when that counts as lost.
+    :param published: 1 where whoever queues it publishes it too, and ``due_at`` is when that counts as lost.
     """
     return replace(
         row, state=TaskState.QUEUED, token=None, due_at=due_at, lease_until=None, published=published

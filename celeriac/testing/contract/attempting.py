@@ -180,6 +180,7 @@ class Attempting(ContractBase):
         assert (row.state, row.token, row.attempt, row.inner) == (TaskState.QUEUED, None, 2, 0)
         assert (row.lease_until, row.heartbeat_by, row.start_to_close_by) == (None, None, None)
         assert (row.failure, row.published, row.schedule_to_start_by) == (failure, 1, None)
+        assert (row.worker, row.started_at) == ("", None)
         assert span.covers(row.due_at, plus=12 * SECOND)
 
     def test_an_attempt_given_back_without_grace_is_the_relay_s_to_publish(self, world: World) -> None:

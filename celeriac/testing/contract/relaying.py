@@ -72,6 +72,12 @@ class Relaying(ContractBase):
         assert [seq for _, _, seq in world.due(limit=2)] == [5]
         assert world.due(limit=2) == []
 
+    def test_a_row_is_handed_out_once_however_often_it_was_moved(self, world: World) -> None:
+        run = _with_due(world, 0)
+        for delay in (MINUTE, 0, MINUTE, 0):
+            world.store.postpone(world.row(run), delay=delay, published=0)
+        assert world.due() == [(run.run_id, TaskKind.ACTIVITY, 1)]
+
     def test_what_is_not_due_yet_is_not_handed_out(self, world: World) -> None:
         world.scheduled()
         assert world.due() == []

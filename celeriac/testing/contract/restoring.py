@@ -169,6 +169,29 @@ class Restoring(ContractBase):
         assert world.store.create(world.new("order-1")).outcome is CreateOutcome.OPEN_EXISTS
         assert world.signal(run).wake is True
 
+    def test_an_earlier_run_put_back_does_not_become_the_latest(self, world: World) -> None:
+        world.closed("order-1")
+        state = _load(world, "order-1")
+        world.wait(1)
+        latest = world.closed("order-1", WorkflowStatus.FAILED)
+        world.store.save(state)
+        assert world.store.find_run(world.namespace, workflow_id="order-1") == latest
+        assert _load(world, "order-1").run == latest
+
+    def test_an_earlier_run_that_is_open_again_is_the_one_that_its_id_means(self, world: World) -> None:
+        run = world.idle("order-1")
+        state = _load(world, "order-1")
+        world.commit(run, status=WorkflowStatus.FAILED)
+        world.wait(1)
+        world.closed("order-1")
+        world.store.save(state)
+        assert _load(world, "order-1").run.run_id == run.run_id
+        found = world.store.find_run(world.namespace, workflow_id="order-1")
+        assert found == world.read(run)
+        delivery = world.store.deliver(world.message(), namespace=world.namespace, workflow_id="order-1")
+        assert delivery.outcome is DeliveryOutcome.DELIVERED
+        assert world.inbox(run) == [(1, "key")]
+
     def test_an_open_run_put_back_as_closed_is_closed(self, world: World) -> None:
         run = world.start("order-1")
         status, closed_at = WorkflowStatus.CANCELED, world.store.now()
