@@ -172,7 +172,8 @@ class Celeriac:
         """Bring the store's schema up to date."""
         from celeriac.stores.sql.migrations import migrate  # noqa: PLC0415 - alembic is slow to import
 
-        migrate(self.runtime.store)
+        settings = self.settings
+        migrate(str(settings.store), table_prefix=settings.table_prefix, schema=settings.table_schema)
 
     def close(self) -> None:
         """Let go of connections to the store and the bus."""
