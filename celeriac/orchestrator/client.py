@@ -73,6 +73,14 @@ class Client:
         self.registry = registry
         self.namespace = namespace
 
+    def fresh_id(self) -> str:
+        """Return a new id. Executors for tests give the same ones each time."""
+        return new_id()
+
+    def wall_time(self) -> float:
+        """Return the sender's clock, in seconds since the epoch."""
+        return time.time()
+
     # -- starting ------------------------------------------------------------------------------------------------------
 
     def execute(self, workflow: Any, options: WorkflowOptions | None = None) -> WorkflowHandle[Any]:
@@ -133,20 +141,20 @@ class Client:
         origin: Mapping[str, Json] | None,
         queue: str | None,
     ) -> NewRun:
-        workflow_id = new_id() if options.id is None else check_id(options.id)
+        workflow_id = self.fresh_id() if options.id is None else check_id(options.id)
         timeout: Duration | None = options.timeout if options.timeout is not None else definition.settings.timeout
         limit = None if timeout is None else seconds(timeout, name="timeout", positive=True)
         args, kwargs = list(arguments.args), dict(arguments.kwargs)
         started = events.WorkflowStarted(
-            definition.name, definition.settings.version, args, kwargs, uuid.uuid4().hex, limit
+            definition.name, definition.settings.version, args, kwargs, self.fresh_id(), limit
         )
         return NewRun(
-            run_id=new_id(),
+            run_id=self.fresh_id(),
             workflow_id=workflow_id,
             namespace=self.namespace,
             name=definition.name,
             epoch=uuid.uuid4().hex,
-            start_key=options.start_key or new_id(),
+            start_key=options.start_key or self.fresh_id(),
             started=started,
             input={"args": args, "kwargs": kwargs},
             definition_version=definition.settings.version,
@@ -173,10 +181,10 @@ class Client:
 
     def deliver_signal(self, workflow_id: str, signal: Signal) -> Delivery:
         """Put a signal whose payload is JSON already into the run's inbox."""
-        data: dict[str, Json] = {"name": signal.name, "payload": signal.payload, "sent_at": signal.sent_at or time.time()}
+        data: dict[str, Json] = {"name": signal.name, "payload": signal.payload, "sent_at": signal.sent_at or self.wall_time()}
         if signal.sender_id:
             data["sender_id"] = signal.sender_id
-        return self._deliver(workflow_id, Message(MessageKind.SIGNAL, f"signal:{signal.key or new_id()}", data))
+        return self._deliver(workflow_id, Message(MessageKind.SIGNAL, f"signal:{signal.key or self.fresh_id()}", data))
 
     def cancel(self, workflow_id: str, reason: str = "") -> None:
         """Ask a run to stop; recorded when this returns. Canceling twice is canceling once.
