@@ -35,6 +35,17 @@ def prepare(runtime: CeleryRuntime) -> None:
             wrap(task, runtime)
 
 
+def preload(runtime: CeleryRuntime) -> None:
+    """Make the engine before the pool forks: its children then share the imported modules and prepared statements.
+
+    Opens no connection. What can't be made now, for want of a driver or a setting, says so and is tried again when needed.
+    """
+    try:
+        _ = runtime.relay, runtime.client
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with durable workflows, other tasks go on
+        _LOG.warning("durable workflows are not ready: %s", error)
+
+
 class CeleriacStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
     """Relay and listener of one worker. Without a store that works, everything else goes on as if it were not there."""
 
@@ -53,6 +64,7 @@ class CeleriacStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
             runtime.pipe = HintPipe()
             worker.app.celeriac_events = bool(getattr(worker, "task_events", False))
             prepare(runtime)
+            preload(runtime)
 
     def start(self, worker: Any) -> None:
         """Start the threads."""
