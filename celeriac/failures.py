@@ -6,11 +6,13 @@ import traceback
 from collections.abc import Iterable
 from typing import Any, Final
 
-from celeriac.errors import ActivityError, NonRetryable, PayloadError
+from celeriac.errors import ActivityError
 from celeriac.payloads import Json, plain
 
 MAX_CAUSES: Final = 16
 """How many causes of a failure are kept."""
+MAX_NESTED: Final = 4
+"""How deep exception groups within groups are kept."""
 MAX_MESSAGE: Final = 4_000
 """How many characters of a message are kept."""
 MAX_STACK: Final = 12
@@ -44,7 +46,7 @@ def _failure(error: BaseException, *, stack: bool, depth: int) -> Failure:
         failure["stack"] = [
             f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
         ][-MAX_STACK:]
-    if isinstance(error, BaseExceptionGroup):
+    if isinstance(error, BaseExceptionGroup) and depth < MAX_NESTED:
         failure["others"] = [_failure(each, stack=False, depth=depth + 1) for each in error.exceptions[:MAX_CAUSES]]
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and depth < MAX_CAUSES:
@@ -62,10 +64,9 @@ def _message(error: BaseException) -> str:
 
 def _details(error: BaseException) -> Json:
     """Return what the exception carries besides its message, if it can be recorded."""
-    value: Any = error.details if isinstance(error, NonRetryable) else getattr(error, "details", None)
     try:
-        return plain(value)
-    except (PayloadError, RecursionError):
+        return plain(getattr(error, "details", None))
+    except Exception:  # noqa: BLE001 - a user's property may do anything, and what can't be recorded is left out
         return None
 
 

@@ -44,7 +44,7 @@ _TAGS: Final[dict[str, Callable[[Any], Any]]] = {
     "set": lambda items: {restore(item) for item in items},
     "frozenset": lambda items: frozenset(restore(item) for item in items),
     "float": float,
-    "object": lambda value: {key: restore(item) for key, item in value},
+    "object": lambda pairs: {restore(key): restore(item) for key, item in pairs},
 }
 
 
@@ -127,9 +127,12 @@ def _untag(value: dict[str, Json]) -> Any:
     reader = _TAGS.get(kind) if isinstance(kind, str) else None
     if reader is None or "__value__" not in value:
         raise PayloadError(f"recorded value of the unknown kind {kind!r} can't be read")
-    if kind == "object":
-        return {restore(key): restore(item) for key, item in value["__value__"]}
-    return reader(value["__value__"])
+    try:
+        return reader(value["__value__"])
+    except PayloadError:
+        raise
+    except Exception as error:
+        raise PayloadError(f"recorded value of the kind {kind!r} can't be read: {type(error).__name__}: {error}") from None
 
 
 class Converter:
@@ -174,7 +177,10 @@ class Converter:
         :raises PayloadError: it does not fit the annotation.
         """
         if self._adapter is None:
-            return restore(recorded)
+            try:
+                return restore(recorded)
+            except PayloadError as error:
+                raise PayloadError(f"{what}: {error}") from None
         try:
             # Strings are how JSON carries UUIDs, dates and bytes, hence not strict.
             return self._adapter.validate_python(recorded) if type(recorded) in _PLAIN else self._read_json(recorded)

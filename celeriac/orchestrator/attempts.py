@@ -20,7 +20,7 @@ from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.model import SECOND, Claim, Fence, Message, Micros, Pulse, RunRef, Task, micros
 from celeriac.orchestrator.ports import ActivityReady
 from celeriac.orchestrator.status import MessageKind, TaskKind
-from celeriac.payloads import Json, plain
+from celeriac.payloads import UNTYPED, Json, restore
 
 _LOG: Final = logging.getLogger("celeriac.activities")
 
@@ -95,7 +95,8 @@ class Attempts:
         task = claim.task
 
         def beat(details: Any) -> bool:
-            return self.store.heartbeat(claim.fence, plain(details)) is Pulse.ALIVE
+            recorded = UNTYPED.write(details, f"heartbeat details of activity {task.data['name']!r}")
+            return self.store.heartbeat(claim.fence, recorded) is Pulse.ALIVE
 
         return ActivityContext(
             claim.run.workflow_id,
@@ -103,7 +104,7 @@ class Attempts:
             task.data["name"],
             activity_id(task.run_id, task.seq),
             task.attempt,
-            task.details,
+            restore(task.details),
             token=task.token or "",
             _beat=beat,
         )

@@ -12,6 +12,7 @@ from celeriac.durations import Duration, seconds
 from celeriac.errors import (
     CeleriacError,
     ConfigurationError,
+    Held,
     InvalidCall,
     QueryFailed,
     ResultTimeout,
@@ -31,7 +32,7 @@ from celeriac.orchestrator.definition import Registry, WorkflowDefinition
 from celeriac.orchestrator.engine import Engine
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.executor import Signal, WorkflowHandle, WorkflowOptions
-from celeriac.orchestrator.live import LiveRun
+from celeriac.orchestrator.live import LiveRun, SideEffectAhead
 from celeriac.orchestrator.model import (
     Commit,
     CommitOutcome,
@@ -46,6 +47,7 @@ from celeriac.orchestrator.model import (
     Run,
     RunFilter,
     RunRef,
+    TurnView,
     micros,
     moment,
 )
@@ -53,7 +55,7 @@ from celeriac.orchestrator.ports import RunFinished, TurnReady
 from celeriac.orchestrator.replay import feed
 from celeriac.orchestrator.status import MessageKind, WorkflowStatus
 from celeriac.orchestrator.turn import Turn, finish_task
-from celeriac.payloads import Arguments, Json
+from celeriac.payloads import UNTYPED, Arguments, Json, Signature
 
 MAX_TERMINATE_TRIES: Final = 50
 BUILT_IN_QUERIES: Final = ("status", "result", "history", "waits", "stack")
@@ -161,8 +163,8 @@ class Client:
             queue=queue or definition.settings.queue,
             timeout=None if limit is None else micros(limit),
             origin=dict(origin) if origin is not None else None,
-            memo=dict(options.memo) if options.memo is not None else None,
-            attributes=dict(options.attributes) if options.attributes is not None else None,
+            memo=_noted(options.memo, f"memo of workflow {definition.name!r}"),
+            attributes=_noted(options.attributes, f"attributes of workflow {definition.name!r}"),
             id_reuse=_choice(IdReuse, options.id_reuse, "id_reuse"),
             turn_due=micros(self.engine.settings.republish_after),  # type: ignore[arg-type]
         )
@@ -235,6 +237,7 @@ class Client:
             if self.store.commit(commit) is CommitOutcome.COMMITTED:
                 ref = replace(run_ref(run), status=WorkflowStatus.TERMINATED)
                 self.engine.publish([RunFinished(ref, run.origin)])
+                self.engine.hooks.call("on_workflow_fail", run.workflow_id, failure)
                 return
         raise StaleWrite(f"run {run_id!r} was too busy to be terminated; try again")
 
@@ -298,7 +301,10 @@ class Client:
                 return self.store.history(run.run_id)
             case "waits":
                 return list(run.waits)
-        live = self._copy(run)
+        try:
+            live = self._copy(run)
+        except Held as error:
+            raise QueryFailed(f"query {query_type!r}: the run can't be looked into: {error}") from error
         try:
             if query_type == "stack":
                 return live.stack()
@@ -307,22 +313,41 @@ class Client:
             live.discard()
 
     def _copy(self, run: Run) -> LiveRun:
-        """Return the run's code at its present state, everything accepted applied, belonging to nobody."""
+        """Return the run's code at its present state, everything accepted applied, belonging to nobody.
+
+        What is accepted but brings about a side effect first is left for the turn that will record it.
+        """
         definition = self.registry.known_workflow(run.name)
         view = self.store.read_turn(run.run_id, known=None)
         if view is None:
             raise WorkflowNotFound(run.workflow_id)
+        try:
+            return self._fed(definition, view, accepted=view.run.status.open)
+        except SideEffectAhead:
+            return self._fed(definition, view, accepted=False)
+
+    def _fed(self, definition: WorkflowDefinition, view: TurnView, *, accepted: bool) -> LiveRun:
+        run, engine = view.run, self.engine
         live = LiveRun(
-            definition, run_id=run.run_id, workflow_id=run.workflow_id, definitions=self.engine.definitions
+            definition,
+            run_id=run.run_id,
+            workflow_id=run.workflow_id,
+            definitions=engine.definitions,
+            only_looks=True,
         )
-        if view.run.turns > 0:
-            feed(live, view.events)
-        if view.run.status.open:
-            turn = Turn(view, live, self.engine.definitions, self.engine.settings.limits)
-            if view.run.turns == 0:
-                turn.begin(view.events[0], view.inbox)
-            for item in view.inbox:
-                turn.take(item)
+        try:
+            with engine.watchdog.watching():
+                if run.turns > 0:
+                    feed(live, view.events)
+                if accepted:
+                    turn = Turn(view, live, engine.definitions, engine.settings.limits)
+                    if run.turns == 0:
+                        turn.begin(view.events[0], view.inbox)
+                    for item in view.inbox:
+                        turn.take(item)
+        except BaseException:
+            live.discard()
+            raise
         return live
 
     # -- results -------------------------------------------------------------------------------------------------------
@@ -412,6 +437,10 @@ def _required(definition: WorkflowDefinition) -> bool:
     return first.default is first.empty and first.kind in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD)
 
 
+def _noted(values: Mapping[str, Any] | None, what: str) -> dict[str, Json] | None:
+    return None if values is None else {name: UNTYPED.write(each, f"{name!r} in the {what}") for name, each in values.items()}
+
+
 def _choice(kind: Any, value: Any, name: str) -> Any:
     try:
         return kind(value)
@@ -435,9 +464,13 @@ def _answer(live: LiveRun, name: str, args: Sequence[Any]) -> Any:
     query = live.queries.get(name)
     if query is None:
         raise UnknownDefinition("query", name, [*BUILT_IN_QUERIES, *live.queries])
+    signature = Signature(query, label=f"query {name!r}")
+    given, named = signature.read(signature.write(args, {}))
     try:
-        return query(*args)
-    except CeleriacError:
+        value = query(*given, **named)
+    except (CeleriacError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise QueryFailed(f"query {name!r} raised {type(error).__name__}: {error}") from error
+    label = f"answer to query {name!r}"
+    return signature.result.read(signature.result.write(value, label), label)

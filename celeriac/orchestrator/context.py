@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
 import uuid
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from celeriac.durations import Duration, seconds
-from celeriac.errors import InvalidCall
+from celeriac.errors import Held, InvalidCall
 from celeriac.orchestrator import guards
 from celeriac.orchestrator.bridge import await_in_greenlet, in_workflow_greenlet
 from celeriac.orchestrator.futures import ActivityFuture, DoneFuture, DurableTask
@@ -100,6 +101,8 @@ class WorkflowContext:
         :param duration: a timedelta or seconds; zero or less yields to the other branches and makes no timer.
         """
         self._run.check_alive()
+        if isinstance(duration, bool) or not isinstance(duration, (timedelta, int, float)):
+            raise InvalidCall(f"ctx.sleep({duration!r}): a duration is a timedelta or a number of seconds")
         length = duration.total_seconds() if isinstance(duration, timedelta) else duration
         if in_workflow_greenlet():
             await_in_greenlet(asyncio.sleep(length))
@@ -125,15 +128,24 @@ class WorkflowContext:
     def on_signal(self, signal: SignalType[Any] | str, handler: Callable[[Any], Any]) -> None:
         """Call ``handler(payload)`` for every signal of this name from now on, early ones first.
 
-        An ``async def`` handler runs as a task of its own, side by side with the workflow.
+        An ``async def`` handler runs as a task of its own, side by side with the workflow. What a handler raises goes to
+        nobody: it is recorded as a warning.
         """
         self._run.check_alive()
-        loop = self._run.loop
+        name, loop = f"handler of signal {_name(signal)!r}", self._run.loop
+
+        async def report(error: BaseException) -> None:
+            raise error
 
         def call(payload: Any) -> None:
-            outcome = handler(payload)
+            try:
+                outcome = handler(payload)
+            except (Held, KeyboardInterrupt, *self._run.interrupts):
+                raise
+            except BaseException as error:  # noqa: BLE001 - as a task that raises and that nobody awaits
+                outcome = report(error)
             if asyncio.iscoroutine(outcome):
-                loop.create_task(outcome)
+                loop.create_task(outcome, name=name)
 
         self._run.signals.handle(_name(signal), call)
 
@@ -163,18 +175,18 @@ class WorkflowContext:
         self._run.loop.keep(task)
         return task
 
-    async def first(self, *awaitables: Awaitable[Any]) -> tuple[int, Any]:
-        """Wait for whichever comes first, cancel the others in the same step, and return its position and its result."""
-        waiting = [asyncio.ensure_future(each) for each in awaitables]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for position, each in enumerate(waiting):
-                if each.done():
-                    return position, each.result()
-            raise InvalidCall("ctx.first() needs something to wait for")
-        finally:
-            for each in waiting:
-                each.cancel()
+    def first(self, *awaitables: Awaitable[Any]) -> DurableTask[tuple[int, Any]]:
+        """Wait for whichever comes first, cancel the others in the same step, and return its position and its result.
+
+        :raises InvalidCall: nothing was given to wait for.
+        """
+        if not awaitables:
+            raise InvalidCall("ctx.first() needs something to wait for, such as ctx.first(activity, ctx.wait_signal('stop'))")
+        self._run.check_alive()
+        waiting = [asyncio.ensure_future(each, loop=self._run.loop) for each in awaitables]
+        race = self._wait(_first(waiting), None)
+        race.add_done_callback(lambda _: _let_go(waiting))
+        return race
 
     # -- what must be the same on replay -----------------------------------------------------------------------------------
 
@@ -209,6 +221,13 @@ class WorkflowContext:
         """
         return self._run.patched(patch)
 
+    def deprecate_patch(self, patch: str) -> None:
+        """Stand where ``ctx.patched(patch)`` stood, once no open run is on the old side: only new code is left below.
+
+        Take it out too when no open run has the patch in its history.
+        """
+        self._run.deprecate_patch(patch)
+
     @contextmanager
     def unsafe(self) -> Iterator[None]:
         """Let forbidden calls through. What they return is not recorded: a replay may go another way and hold the run."""
@@ -225,6 +244,8 @@ class WorkflowContext:
         """Declare a query under a name of its own (decorator)."""
 
         def declare(fn: F) -> F:
+            if inspect.iscoroutinefunction(fn):
+                raise InvalidCall(f"query {name!r} is 'async def', but a query only looks: write plain 'def'")
             self._run.queries[name] = fn
             return fn
 
@@ -264,7 +285,7 @@ class ReplaySafeLogger(logging.LoggerAdapter[logging.Logger]):
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the base class names it
         """Whether a message of this level would be logged."""
-        return not self._run.replaying and super().isEnabledFor(level)
+        return not self._run.quiet and super().isEnabledFor(level)
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Put the workflow id in front, and both ids into ``extra``."""
@@ -274,6 +295,18 @@ class ReplaySafeLogger(logging.LoggerAdapter[logging.Logger]):
 
 def _name(signal: SignalType[Any] | str) -> str:
     return signal.name if isinstance(signal, SignalType) else signal
+
+
+async def _first(waiting: list[asyncio.Future[Any]]) -> tuple[int, Any]:
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    position = next(index for index, each in enumerate(waiting) if each.done())
+    return position, waiting[position].result()
+
+
+def _let_go(losers: list[asyncio.Future[Any]]) -> None:
+    for each in losers:
+        if not each.cancel() and not each.cancelled():
+            each.exception()  # what a loser raised is nobody's concern
 
 
 async def _limited(code: Any, limit: float) -> Any:

@@ -8,6 +8,7 @@ another discards everything it did.
 from __future__ import annotations
 
 import logging
+import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from celeriac.durations import Duration, seconds
-from celeriac.errors import Held, NonDeterminismError, RuntimeFault, TurnAbandoned
+from celeriac.errors import Held, NonDeterminismError, RuntimeFault, StoreError, TurnAbandoned
 from celeriac.orchestrator.cache import CachedRun, RunCache
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 from celeriac.orchestrator.events import UnreadableHistory
@@ -139,9 +140,26 @@ class Engine:
         try:
             if view.claims > MAX_CLAIMS:
                 raise Held(f"the workflow kills its worker: {view.claims - 1} turns were begun and none came to an end")
-            return self._carry_out(view, definition, token)
+            outcome = self._carry_out(view, definition, token)
         except (Held, UnreadableHistory) as error:
             return self._block(view, token, error)
+        except (StoreError, *self._interrupts):
+            raise  # the claim's lease runs out, or it is counted
+        except Exception as error:
+            _LOG.exception("a turn of workflow %s failed by celeriac's own fault", view.run.workflow_id)
+            return self._block(view, token, _fault(error))
+        except BaseException:
+            self._give_back(view, token)
+            raise
+        if outcome is TurnOutcome.DISCARDED:
+            self._give_back(view, token)
+        return outcome
+
+    def _give_back(self, view: TurnView, token: str) -> None:
+        """Let the turn be taken again at once: what it was due for has not been done, and somebody else may have won."""
+        run = view.run
+        if self.store.release_turn(run.run_id, token=token, delay=0, declined=True):
+            self.publish([TurnReady(_ref(run, run.status))])
 
     def settle(self, fence: Fence, message: Message, *, inline: bool = False) -> bool:
         """Deliver an activity's outcome; with ``inline``, take the next turn on the spot where that is possible.
@@ -180,6 +198,8 @@ class Engine:
         live = None
         try:
             live = self._live(view, definition)
+            if live is None:
+                return None
             turn = Turn(view, live, self.definitions, self._limits)
             with self.watchdog.watching():
                 turn.take_message(message)
@@ -209,7 +229,7 @@ class Engine:
             live = None
             try:
                 live = self._live(view, definition)
-                outcome = self._attempt(view, live, token, order)
+                outcome = TurnOutcome.DISCARDED if live is None else self._attempt(view, live, token, order)
             except BaseException:
                 self._discard(view.run.run_id, live)
                 raise
@@ -261,8 +281,8 @@ class Engine:
                 turn.take(item)
         return None
 
-    def _live(self, view: TurnView, definition: WorkflowDefinition) -> LiveRun:
-        """Return the run's code at the view's version: out of the cache, caught up, or replayed."""
+    def _live(self, view: TurnView, definition: WorkflowDefinition) -> LiveRun | None:
+        """Return the run's code at the view's version: out of the cache, caught up, or replayed; None if it has moved on."""
         run = view.run
         cached = self.cache.take(run.run_id)
         if cached is not None and (view.complete or cached.epoch != run.epoch or cached.live.definition is not definition):
@@ -271,7 +291,7 @@ class Engine:
         if cached is None and not view.complete:
             fresh = self.store.read_turn(run.run_id, known=None)
             if fresh is None or (fresh.run.epoch, fresh.run.version) != (run.epoch, run.version):
-                raise RuntimeFault("the run moved on while its turn was claimed")
+                return None
             view = fresh
         live = (
             cached.live
@@ -301,7 +321,7 @@ class Engine:
         else:
             turn.live.version = turn.version
             self.cache.put(run.run_id, CachedRun(run.epoch, turn.live))
-        ref = RunRef(run.run_id, run.workflow_id, run.namespace, run.name, run.queue, commit.status)
+        ref = _ref(run, commit.status)
         self.publish(_hints(ref, commit, run))
         timers = [task.due_at for task in commit.tasks if task.kind is TaskKind.TIMER and task.due_at is not None]
         if timers:
@@ -310,8 +330,13 @@ class Engine:
             self.publish([TurnReady(ref)])
         self._call_hooks(turn)
 
+    @property
+    def hooks(self) -> Hooks:
+        """What to call when something happens."""
+        return self._hooks()
+
     def _call_hooks(self, turn: Turn) -> None:
-        hooks, workflow_id = self._hooks(), turn.run.workflow_id
+        hooks, workflow_id = self.hooks, turn.run.workflow_id
         if turn.started:
             hooks.call("on_workflow_start", workflow_id, turn.run.input)
         for name, payload in turn.signals:
@@ -375,6 +400,19 @@ def _signals_first(inbox: Sequence[InboxItem], closed_by: int) -> list[InboxItem
     signals = [item for item in rest if item.message.kind.holds_open and item.number != closed_by]
     others = [item for item in rest if not item.message.kind.holds_open or item.number == closed_by]
     return [*before, *signals, *others]
+
+
+def _ref(run: Run, status: WorkflowStatus) -> RunRef:
+    return RunRef(run.run_id, run.workflow_id, run.namespace, run.name, run.queue, status)
+
+
+def _fault(error: Exception) -> RuntimeFault:
+    """Say what went wrong and where, for an error that is none of the workflow's."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f" at {frame.filename}:{frame.lineno} in {frame.name}" for frame in last)
+    fault = RuntimeFault(f"celeriac's own fault: {type(error).__name__}: {error}{where}")
+    fault.__cause__ = error
+    return fault
 
 
 def _times(run: Run) -> int:

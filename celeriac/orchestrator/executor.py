@@ -151,11 +151,11 @@ class WorkflowHandle(Generic[T]):
 
     def describe(self) -> Run:
         """Return the run as it stands."""
-        return self._executor.describe(self.id)
+        return self._executor.describe(self.run_id)
 
     def history(self) -> Sequence[HistoryEvent]:
         """Return the run's events."""
-        return self._executor.history(self.id)
+        return self._executor.history(self.run_id)
 
     def __repr__(self) -> str:
         return f"WorkflowHandle(id={self.id!r}, run_id={self.run_id!r})"

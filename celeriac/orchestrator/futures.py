@@ -30,6 +30,8 @@ class ActivityFuture(WorkflowFuture, Generic[T]):
         self.run = run
         self.command = command
         self.activity = activity
+        self.asked = False
+        """Whether the activity has been asked to stop, and is waited for."""
 
     def result(self) -> T:
         """Return the activity's result, waiting for it in a plain ``def`` workflow.

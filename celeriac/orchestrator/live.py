@@ -8,14 +8,21 @@ the recorded effects instead.
 from __future__ import annotations
 
 import asyncio
-import os
+import inspect
 import random
 import sys
-from collections.abc import Callable, Sequence
-from types import FrameType
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from celeriac.errors import ActivityError, ActivityTimeoutError, Held, NonDeterminismError, PayloadError, RuntimeFault
+from celeriac.errors import (
+    ActivityError,
+    ActivityTimeoutError,
+    Held,
+    NonDeterminismError,
+    PayloadError,
+    RuntimeFault,
+)
 from celeriac.failures import Failure, failure_of, first_leaf
 from celeriac.orchestrator import commands, events
 from celeriac.orchestrator.bridge import run_sync
@@ -23,20 +30,25 @@ from celeriac.orchestrator.futures import ActivityFuture
 from celeriac.orchestrator.guards import Guard
 from celeriac.orchestrator.loop import RunDiscarded, WorkflowLoop, WorkflowTask, WorkflowTimer
 from celeriac.orchestrator.model import SECOND, Micros, micros, moment
+from celeriac.orchestrator.primitives.blame import Place, place_of
+from celeriac.orchestrator.quiet import install as install_quiet
 from celeriac.orchestrator.signals import SignalBuffer
-from celeriac.payloads import Arguments, Converter, Json
+from celeriac.payloads import UNTYPED, Arguments, Converter, Json
 
 if TYPE_CHECKING:
     from celeriac.activities.definition import ActivityDefinition
     from celeriac.activities.options import ActivityOptions
     from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 
-_HERE: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_STDLIB: Final = os.path.dirname(asyncio.__file__) + os.sep
+_NOT_THE_USERS: Final = frozenset({Place.CELERIAC, Place.GENERATED, Place.STDLIB, Place.TRUSTED})
 
 
 class UnreadablePayload(Held):
     """A recorded value that the code's annotations can no longer read; the run is held until they can."""
+
+
+class SideEffectAhead(Held):
+    """A copy of a run that only looks has come to a side effect that is not recorded yet, and must not bring it about."""
 
 
 class LiveRun:
@@ -48,6 +60,7 @@ class LiveRun:
     :param definitions: where activities and signal types are looked up.
     :param interrupts: exception types that are raised into a thread from outside (time limits of the
         executor). One that comes out of the code discards the turn.
+    :param only_looks: this copy answers a query: it brings about no side effects and logs nothing.
     """
 
     def __init__(
@@ -58,6 +71,7 @@ class LiveRun:
         workflow_id: str,
         definitions: Definitions,
         interrupts: tuple[type[BaseException], ...] = (),
+        only_looks: bool = False,
     ) -> None:
         from celeriac.orchestrator.context import WorkflowContext  # noqa: PLC0415 - the two know each other
 
@@ -66,6 +80,7 @@ class LiveRun:
         self.workflow_id = workflow_id
         self.definitions = definitions
         self.interrupts = interrupts
+        self.only_looks = only_looks
         self.version = 0
         """The number of the last event that this run has seen."""
         self.at: Micros = 0
@@ -88,7 +103,8 @@ class LiveRun:
         self._numbers = 0
         self._step: dict[int, commands.Command] = {}
         self._where: dict[int, str] = {}
-        self._recorded: dict[int, events.Effect] = {}
+        self._recorded: dict[int, tuple[int, events.Effect]] = {}
+        install_quiet()
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -126,8 +142,9 @@ class LiveRun:
         self._step.clear()
         self._where.clear()
         self.replaying = recorded is not None
+        self.loop.silent = self.quiet
         effects = [(each.number, each.event()) for each in recorded or ()]
-        self._recorded = {effect.command: effect for _, effect in effects if isinstance(effect, events.Effect)}
+        self._recorded = {effect.command: (at, effect) for at, effect in effects if isinstance(effect, events.Effect)}
         try:
             for signal in early:
                 self.signals.arrived(signal.name, self._payload(signal))
@@ -146,14 +163,31 @@ class LiveRun:
             while True:
                 try:
                     loop.run_until_idle()
-                except SystemExit:
-                    continue  # it is kept as its task's exception, where it counts like any other
+                except SystemExit as error:
+                    self._note_exit(error)
+                    continue
                 break
-        held = getattr(loop, "held", None)
-        if held is not None:
-            raise held
+        if loop.held is not None:
+            raise loop.held
         if self._main is not None and self._main.done() and not self.closed:
             self._close(self._main)
+
+    def _note_exit(self, error: SystemExit) -> None:
+        """Account for an attempt to leave: a task keeps it as its exception, where it counts like any other; others don't."""
+        tasks = self.loop._tasks  # noqa: SLF001 - the finished ones too, which nobody else has to know
+        if not any(getattr(each, "_exception", None) is error for each in tasks):
+            self.loop.call_exception_handler({"message": "a callback tried to leave", "exception": error})
+
+    def hold(self, error: Held) -> Held:
+        """Make sure that the step can't be carried out, whatever the code does with the exception. Returns it."""
+        if self.loop.held is None:
+            self.loop.held = error
+        return error
+
+    @property
+    def quiet(self) -> bool:
+        """Whether what the code logs has been logged before, or is none of the log's business."""
+        return self.replaying or self.only_looks or not self.alive
 
     def _compare(self, issued: Sequence[commands.Command], effects: Sequence[tuple[int, events.Event]]) -> None:
         for position, (number, effect) in enumerate(effects):
@@ -183,7 +217,7 @@ class LiveRun:
         if self.definition.is_async:
             code = self.definition.fn(self.context, *args, **kwargs)
         else:
-            code = run_sync(self.definition.fn, self.context, *args, **kwargs)
+            code = _plain(self.definition.fn, self.context, *args, **kwargs)
         self._main = self.loop.create_task(code, name=self.definition.name)
 
     def _signal(self, event: events.SignalReceived) -> None:
@@ -191,12 +225,13 @@ class LiveRun:
 
     def _payload(self, event: events.SignalReceived) -> Any:
         declared = self.definitions.signal_type(event.name)
-        converter = declared.converter if declared else _UNTYPED
+        converter = declared.converter if declared else UNTYPED
         return self._read(lambda: converter.read(event.payload, f"payload of signal {event.name!r}"))
 
     def _activity_completed(self, event: events.ActivityCompleted) -> None:
         future = self._settled(event.activity)
         if future is not None:
+            self._cancel_later(future)
             converter = future.activity.result
             label = f"result of activity {future.activity.name!r}"
             future.set_result(self._read(lambda: converter.read(event.result, label)))
@@ -204,6 +239,7 @@ class LiveRun:
     def _activity_failed(self, event: events.ActivityFailed) -> None:
         future = self._settled(event.activity)
         if future is not None:
+            self._cancel_later(future)
             kind = ActivityTimeoutError if event.failure.get("timeout") else ActivityError
             future.set_exception(kind(future.activity.name, event.failure, event.attempts))
 
@@ -211,6 +247,15 @@ class LiveRun:
         future = self._settled(event.activity)
         if future is not None:
             future.cancel_now()
+
+    def _cancel_later(self, future: ActivityFuture[Any]) -> None:
+        """Keep the promise of a cancellation that waited for an activity which then ended by itself.
+
+        Its outcome belongs to the code that awaits it; the main function is canceled at what it awaits next.
+        """
+        main = self._main
+        if future.asked and self.cancel_requested is not None and main is not None and _awaits(main, future):
+            future.add_done_callback(lambda _: main.cancel(self.cancel_requested or None))
 
     def _settled(self, number: int) -> ActivityFuture[Any] | None:
         future = self.pending.pop(number, None)
@@ -241,8 +286,13 @@ class LiveRun:
         command = make(self._numbers)
         if not self.closed:
             self._step[command.number] = command
-            self._where[command.number] = user_line(sys._getframe(1))  # noqa: SLF001 - the one cheap way to a frame
+            if self.replaying and not self._is_recorded(command):
+                self._where[command.number] = user_line(sys._getframe(1))  # noqa: SLF001 - the one cheap way to a frame
         return command
+
+    def _is_recorded(self, command: commands.Command) -> bool:
+        known = self._recorded.get(command.number)
+        return known is not None and command.agrees(known[1])
 
     def check_alive(self) -> None:
         """Raise out of a call on the context of a run that was dropped from memory."""
@@ -271,11 +321,11 @@ class LiveRun:
             self.pending.pop(number, None)
             return future.cancel_now(msg)
         waits = kind == "wait"
-        if waits and getattr(future, "asked", False):
+        if waits and future.asked:
             return True
         self.issue(lambda own: commands.CancelActivity(own, number, str(msg or ""), waits))
         if waits:
-            future.asked = True  # type: ignore[attr-defined]
+            future.asked = True
             return True
         self.pending.pop(number, None)
         return future.cancel_now(msg)
@@ -295,45 +345,66 @@ class LiveRun:
     def side_effect(self, make: Callable[[], Any], converter: Converter) -> Any:
         """Return what ``make`` returned when the code first came here, and record it then."""
         number = self._numbers + 1
-        known = self._recorded.get(number)
+        at, known = self._recorded.get(number, (None, None))
         if isinstance(known, events.SideEffectRecorded):
             value: Json = known.value
         elif self.replaying:
             recorded = commands.describe(known) if known is not None else "nothing more in this step"
-            raise NonDeterminismError(None, recorded, f"side effect (command {number})", user_line(sys._getframe(1)))  # noqa: SLF001
+            where = user_line(sys._getframe(1))  # noqa: SLF001 - the one cheap way to a frame
+            raise self.hold(NonDeterminismError(at, recorded, f"side effect (command {number})", where))
+        elif self.only_looks:
+            raise self.hold(SideEffectAhead("this copy of the run only looks"))
         else:
             value = converter.write(make(), "value of a side effect")
         self.issue(lambda own: commands.RecordSideEffect(own, value))
-        return converter.read(value, "value of a side effect")
+        try:
+            return self._read(lambda: converter.read(value, "value of a side effect"))
+        except UnreadablePayload as error:
+            raise self.hold(error) from None
 
     def patched(self, patch: str) -> bool:
         """Say whether the run is on the new side of a patch: yes for new code, no where the history was made without it."""
         decided = self.patches.get(patch)
         if decided is None:
-            known = self._recorded.get(self._numbers + 1)
-            decided = not self.replaying or (isinstance(known, events.PatchMarked) and known.patch == patch)
+            decided = not self.replaying or self._marked(patch)
             self.patches[patch] = decided
             if decided:
                 self.issue(lambda number: commands.MarkPatch(number, patch))
         return decided
 
+    def deprecate_patch(self, patch: str) -> None:
+        """Stand where ``patched`` stood, now that every run takes the new side: old runs' marks are matched, none is made."""
+        if patch not in self.patches and self._marked(patch):
+            self.patches[patch] = True
+            self.issue(lambda number: commands.MarkPatch(number, patch))
+
+    def _marked(self, patch: str) -> bool:
+        _, known = self._recorded.get(self._numbers + 1, (0, None))
+        return isinstance(known, events.PatchMarked) and known.patch == patch
+
     def _check_conditions(self) -> bool:
         """Wake the first waiter whose condition holds; the loop asks again before the next."""
+        self.conditions = [each for each in self.conditions if not each[1].done()]
         for index, (holds, waiter) in enumerate(self.conditions):
-            if waiter.done():
+            if self._answer(holds, waiter):
                 del self.conditions[index]
-                return self._check_conditions()
-            try:
-                found = holds()
-            except Exception as error:  # noqa: BLE001 - it belongs to the one who waits
-                waiter.set_exception(error)
-            else:
-                if not found:
-                    continue
-                waiter.set_result(None)
-            del self.conditions[index]
-            return True
+                return True
         return False
+
+    def _answer(self, holds: Callable[[], bool], waiter: asyncio.Future[None]) -> bool:
+        """Ask one condition; what it raises belongs to the one who waits."""
+        try:
+            if not holds():
+                return False
+        except (Held, KeyboardInterrupt, *self.interrupts):
+            raise
+        except StopIteration as error:  # which a future does not take
+            waiter.set_exception(RuntimeError(f"the condition raised {error!r}"))
+        except BaseException as error:  # noqa: BLE001
+            waiter.set_exception(error)
+        else:
+            waiter.set_result(None)
+        return True
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -345,6 +416,9 @@ class LiveRun:
             error = main.exception()
             command = self._closed_by_error(error) if error is not None else self._closed_by_result(main.result())
         self.issue(command)
+        error = None if main.cancelled() else main.exception()
+        if self.replaying and error is not None:
+            self._where[self._numbers] = raised_at(error.__traceback__)
         self.closed = True
 
     def _closed_by_cancel(self) -> Callable[[int], commands.Command]:
@@ -355,9 +429,10 @@ class LiveRun:
         return lambda number: commands.FailWorkflow(number, failure)
 
     def _closed_by_error(self, error: BaseException) -> Callable[[int], commands.Command]:
-        if isinstance(error, (Held, KeyboardInterrupt, RunDiscarded, *self.interrupts)):
-            raise error
         leaf, others = first_leaf(error)
+        for each in (error, leaf, *others):
+            if isinstance(each, (Held, KeyboardInterrupt, RunDiscarded, *self.interrupts)):
+                raise each
         if isinstance(error, self.definition.settings.blocks_on):
             raise BlockedByChoice(error)
         if others and all(isinstance(each, ActivityError) for each in (leaf, *others)):
@@ -377,11 +452,7 @@ class LiveRun:
 
     def warnings(self) -> list[str]:
         """Return, once, what went wrong without ending the run, such as tasks whose exception nobody awaited."""
-        found = []
-        for each in self.loop.errors:
-            error = each.get("exception")
-            told = f": {type(error).__name__}: {error}" if error is not None else ""
-            found.append(f"{each.get('message', 'error in a callback')}{told}")
+        found = [_told(each) for each in self.loop.errors]
         self.loop.errors.clear()
         return found
 
@@ -389,6 +460,7 @@ class LiveRun:
         """Take the run out of memory: its context raises from here on, its commands are ignored."""
         if self.alive:
             self.alive = False
+            self.loop.silent = True
             self.loop.close()
 
     # -- looking in ----------------------------------------------------------------------------------------------------
@@ -406,11 +478,12 @@ class LiveRun:
 
     def stack(self) -> list[str]:
         """Return where each of the run's tasks stands, as ``file:line in function``."""
-        found = []
-        for task in self.loop.pending_tasks():
-            for frame in task.get_stack():
-                found.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}")
-        return found
+        return [
+            f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+            for task in self.loop.pending_tasks()
+            for frame in _frames(task.get_coro())
+            if place_of(frame.f_code.co_filename) not in _NOT_THE_USERS
+        ]
 
 
 class BlockedByChoice(Held):
@@ -420,8 +493,6 @@ class BlockedByChoice(Held):
         super().__init__(f"{type(error).__name__}: {error}")
         self.error = error
 
-
-_UNTYPED: Final = Converter(Any)
 
 _APPLY: Final[dict[type[events.Input], Callable[[LiveRun, Any], None]]] = {
     events.WorkflowStarted: LiveRun._start,  # noqa: SLF001 - its own table
@@ -435,10 +506,61 @@ _APPLY: Final[dict[type[events.Input], Callable[[LiveRun, Any], None]]] = {
 
 
 def user_line(frame: FrameType | None) -> str:
-    """Return ``file:line`` of the nearest frame that is neither celeriac's nor asyncio's."""
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith((_HERE, _STDLIB)) and not name.startswith("<"):
-            return f"{name}:{frame.f_lineno}"
+    """Return ``file:line`` of the nearest frame of workflow code, or an empty string where none is at work."""
+    while frame is not None and frame.f_code.co_qualname != "WorkflowLoop.run_until_idle":
+        if place_of(frame.f_code.co_filename) not in _NOT_THE_USERS:
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
+
+
+def raised_at(traceback: TracebackType | None) -> str:
+    """Return ``file:line`` of the innermost frame of workflow code that an exception came through."""
+    found = ""
+    while traceback is not None:
+        filename = traceback.tb_frame.f_code.co_filename
+        if place_of(filename) not in _NOT_THE_USERS:
+            found = f"{filename}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return found
+
+
+async def _plain(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Run a plain function; one that turns out to return a coroutine (a decorator's doing) is awaited."""
+    value = await run_sync(fn, *args, **kwargs)
+    return await value if inspect.iscoroutine(value) else value
+
+
+def _awaits(task: asyncio.Future[Any] | None, future: ActivityFuture[Any]) -> bool:
+    """Say whether a task waits for this very future, itself or by way of tasks that it awaits."""
+    while task is not None and task is not future:
+        task = getattr(task, "_fut_waiter", None)
+    return task is future
+
+
+def _frames(code: Any) -> Iterator[FrameType]:
+    """Go through the frames of suspended code, the outermost first: coroutines, and plain functions in their greenlets."""
+    while code is not None:
+        frame = getattr(code, "cr_frame", None) or getattr(code, "gi_frame", None)
+        if frame is None:
+            return
+        yield frame
+        branch = frame.f_locals.get("branch") if frame.f_code is run_sync.__code__ else None
+        if branch is not None:
+            yield from reversed(list(_outwards(branch.gr_frame)))
+        code = getattr(code, "cr_await", None) or getattr(code, "gi_yieldfrom", None)
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _told(context: dict[str, Any]) -> str:
+    """Put what reached the loop's exception handler into words."""
+    error, task = context.get("exception"), context.get("task")
+    message = context.get("message", "error in a callback")
+    if isinstance(task, asyncio.Task) and task.done():
+        message = f"task {task.get_name()!r} raised, and nobody awaited it"
+    return message if error is None else f"{message}: {type(error).__name__}: {error}"

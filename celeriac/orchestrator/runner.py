@@ -22,19 +22,24 @@ def run_attempt(
 
     :param call: what to call instead of the activity's own function (mocks).
     """
+    context = attempts.context(claim)
     try:
         fn = call or activity.fn
         if fn is None:
             raise UnknownDefinition("activity", activity.name)
         data = claim.task.data
         args, kwargs = activity.read(Arguments(data.get("args", ()), data.get("kwargs", {})))
-        with running(attempts.context(claim)):
+        with running(context):
             value = fn(*args, **kwargs)
             if asyncio.iscoroutine(value):
                 value = asyncio.run(value)
-    except ActivityCanceled:
-        return attempts.canceled(claim.task, claim.fence)
-    except Exception as error:  # noqa: BLE001 - whatever an activity raises is its outcome
+    except KeyboardInterrupt:
+        attempts.release(claim)
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever an activity raises is its outcome
+        # asyncio turns an ActivityCanceled that leaves a coroutine into a CancelledError.
+        if isinstance(error, ActivityCanceled) or (context.canceled and isinstance(error, asyncio.CancelledError)):
+            return attempts.canceled(claim.task, claim.fence)
         return attempts.raised(claim, error, inline=inline) is not AttemptEnd.REFUSED
     return record_result(attempts, claim, activity, value, inline=inline)
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from celeriac.activities.options import ActivityOptions
-from celeriac.errors import PayloadError, RuntimeFault
+from celeriac.errors import PayloadError, RuntimeFault, did_you_mean
 from celeriac.orchestrator import commands, events
 from celeriac.orchestrator.definition import Definitions
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.live import LiveRun
 from celeriac.orchestrator.model import Commit, Fence, InboxItem, Message, Micros, Run, Task, TurnView, micros
 from celeriac.orchestrator.status import MessageKind, TaskKind, TaskState, WorkflowStatus
-from celeriac.payloads import Json
+from celeriac.payloads import UNTYPED, Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class Turn:
         self.started = False
         self.signals: list[tuple[str, Json]] = []
         self.outcomes: list[tuple[str, Json, dict[str, Json] | None]] = []
+        self._early: set[int] = set()
         self._version = view.run.version
         self._local: list[events.Input] = []
 
@@ -72,6 +73,7 @@ class Turn:
         for item in inbox:
             if item.message.kind is MessageKind.SIGNAL:
                 self.consumed.append(item.number)
+                self._early.add(item.number)
                 event = self._fitting(item.message, early=True)
                 if event is not None:
                     self._record(event, item.message.key)
@@ -83,8 +85,8 @@ class Turn:
 
     def take(self, item: InboxItem) -> None:
         """Apply one inbox item, or drop it if nothing waits for it any more."""
-        if item.number in self.consumed:
-            return  # a signal that came before the first step
+        if item.number in self._early:
+            return
         self.consumed.append(item.number)
         if not self.closed:
             self._apply_message(item.message, item.number)
@@ -107,13 +109,20 @@ class Turn:
         self._conclude(self.live.apply(event, self.now), number)
 
     def _conclude(self, issued: Iterable[commands.Command], number: int) -> None:
+        warnings = [events.WarningRecorded(each) for each in self.live.warnings()]
         for command in issued:
-            self._record(command.recorded())
+            effect = command.recorded()
+            if isinstance(effect, events.Close):
+                self._note(warnings)  # a history ends with how the run ended
+            self._record(effect)
             _CARRY[type(command)](self, command)
-        for warning in self.live.warnings():
-            self._record(events.WarningRecorded(warning))
+        self._note(warnings)
         if self.closed:
             self.closed_by = number
+
+    def _note(self, notes: list[events.WarningRecorded]) -> None:
+        while notes:
+            self._record(notes.pop(0))
 
     def _record(self, event: events.Event, key: str | None = None) -> None:
         self._version += 1
@@ -130,16 +139,25 @@ class Turn:
         event = events.SignalReceived(
             data["name"], data.get("payload"), data.get("sender_id", ""), data.get("sent_at"), early
         )
-        declared = self.definitions.signal_type(event.name)
-        if declared is not None:
-            try:
-                declared.read(event.payload)
-            except PayloadError as error:
-                rejected = events.SignalRejectedEvent(event.name, str(error), event.payload, event.sender_id)
-                self._record(rejected, message.key)
-                return None
+        reason = self._unfit(event)
+        if reason is not None:
+            rejected = events.SignalRejectedEvent(event.name, reason, event.payload, event.sender_id)
+            self._record(rejected, message.key)
+            return None
         self.signals.append((event.name, event.payload))
         return event
+
+    def _unfit(self, event: events.SignalReceived) -> str | None:
+        definition = self.live.definition
+        taken = [each.name for each in definition.settings.signals]
+        if taken and event.name not in taken:
+            return f"workflow {definition.name!r} takes no signal {event.name!r}.{did_you_mean(event.name, taken)}"
+        declared = self.definitions.signal_type(event.name)
+        try:
+            (declared.converter if declared else UNTYPED).read(event.payload, f"payload of signal {event.name!r}")
+        except PayloadError as error:
+            return str(error)
+        return None
 
     def _take_outcome(self, message: Message, number: int) -> None:
         data = message.data

@@ -21,10 +21,12 @@ class DeterministicLoop(_Base):
     :ivar numbers: hands out the numbers of futures and tasks.
     :ivar held: the first forbidden call made on this loop, whatever the workflow's code did with the
         exception; the turn in which it was made can't be committed.
+    :ivar silent: what the workflow's code logs now has been logged before.
     """
 
     numbers: Iterator[int]
     held: Held | None = None
+    silent: bool = False
 
     def pending_tasks(self) -> list[asyncio.Task[Any]]:
         """Return the tasks that are not done, in the order of their making."""
