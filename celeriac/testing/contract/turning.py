@@ -210,6 +210,7 @@ class Turning(ContractBase):
     def test_why_a_turn_was_declined_is_noted_and_the_run_goes_on_running(self, world: World) -> None:
         run = world.start()
         world.begin(run)
+        world.wait(1000)
         reason = {"reason": "no code here"}
         world.store.release_turn(run.run_id, token="turn", delay=0, blocked=reason, declined=True)
         assert world.read(run) == replace(run, blocked=reason)
@@ -251,6 +252,7 @@ class Turning(ContractBase):
         others = [
             world.in_status(status) for status in WorkflowStatus if status is not WorkflowStatus.BLOCKED
         ]
+        others.append(world.start(turn_due=MINUTE))
         before = [world.everything(run) for run in others]
         assert world.due() == []
         with world.span() as span:
