@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Function = Callable[..., Any]
 
-__all__ = ["Guard", "claim", "suspended"]
+__all__ = ["Guard", "claim", "refuse_direct_call", "suspended"]
 
 # Through whose code workflow code may reach a thing and still be the one who did. A library that reads its
 # own data files or keeps a thread is left alone; one that is told to fetch a page is not.
@@ -117,25 +117,36 @@ def check(rule: _Rule, frame: FrameType | None) -> None:
         refuse(loop, guilty.call or rule.call, rule.replacement, guilty.where)
 
 
+def refuse_direct_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse an activity that workflow code calls like a function; to be called by what stands for the activity.
+
+    :param name: the activity's name.
+    :raises ForbiddenCallError: shows the call and what to write instead.
+    """
+    loop = workflow_loop()
+    if loop is None or _suspended.get():
+        return
+    short = name.rpartition(".")[2]
+    given = [repr(each) for each in args] + [f"{key}={each!r}" for key, each in kwargs.items()]
+    instead = f"write `await ctx.execute_activity({', '.join([short, *given])})`"
+    call = f"{short}({', '.join(given)})"
+    guilty = culprit(sys._getframe(2), _STDLIB)  # noqa: SLF001 - the only way to ask
+    if guilty is not None:
+        refuse(loop, call, instead, guilty.where)
+
+
 def _audit(event: str, args: tuple[Any, ...]) -> None:
     if not _active:
         return
     rule = RULES.get(event)
-    if rule is None:
-        return
-    try:
+    if rule is not None and workflow_loop() is not None and not _reads_time_zone(event, args):
         check(rule, sys._getframe(1))  # noqa: SLF001 - the only way to ask
-    except BaseException:
-        if event.startswith("_thread."):
-            _forget_thread(args)
-        raise
 
 
-def _forget_thread(args: tuple[Any, ...]) -> None:
-    """Take a thread that was refused out of the list of those about to start: it would stay there."""
-    threading = sys.modules.get("threading")
-    if threading is not None and args:
-        threading._limbo.pop(getattr(args[0], "__self__", None), None)  # noqa: SLF001
+def _reads_time_zone(event: str, args: tuple[Any, ...]) -> bool:
+    """Whether this is ``zoneinfo``, which opens its files from C, so that it is not on the stack."""
+    zoneinfo = sys.modules.get("zoneinfo")
+    return event == "open" and zoneinfo is not None and str(args[0]).startswith(tuple(zoneinfo.TZPATH))
 
 
 def _install() -> None:
@@ -144,6 +155,9 @@ def _install() -> None:
     sys.addaudithook(_audit)
     if sys.version_info < (3, 13):
         _guard_sleep()
+    # Python 3.11 raises no event for threads; and refused later, a thread would stay counted as about to start.
+    threads = sys.modules["threading"]  # asyncio has imported it
+    _guard_function(threads.Thread.start, _Rule("threading.Thread.start", ACTIVITY, _STDLIB))
     _guard_function(uuid.uuid1, _Rule("uuid.uuid1", _UUID, _NOBODY))
     _guard_function(uuid.uuid4, _Rule("uuid.uuid4", _UUID, _NOBODY))
     # An executor whose threads are there already starts none.
