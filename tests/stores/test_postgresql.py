@@ -1,4 +1,4 @@
-"""The SQL store keeps the contract on PostgreSQL."""
+"""The SQL store keeps the contract on PostgreSQL: on the fast path, on the portable one, and with both at once."""
 
 from __future__ import annotations
 
@@ -21,18 +21,51 @@ def url(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def stores(url: str) -> Iterator[tuple[SqlStore, SqlStore]]:
-    pair = SqlStore(url, connections=4), SqlStore(url, connections=4)
-    yield pair
-    for store in pair:
-        store.close()
+def fast(url: str) -> Iterator[SqlStore]:
+    store = SqlStore(url, connections=4)
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def another_fast(url: str) -> Iterator[SqlStore]:
+    store = SqlStore(url, connections=4)
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def portable(url: str) -> Iterator[SqlStore]:
+    store = SqlStore(url, connections=4, fast_path=False)
+    yield store
+    store.close()
 
 
 class TestPostgresql(StoreContract):
     @pytest.fixture
-    def store(self, stores: tuple[SqlStore, SqlStore]) -> SqlStore:
-        return stores[0]
+    def store(self, fast: SqlStore) -> SqlStore:
+        return fast
 
     @pytest.fixture
-    def second(self, stores: tuple[SqlStore, SqlStore]) -> SqlStore:
-        return stores[1]
+    def second(self, another_fast: SqlStore) -> SqlStore:
+        return another_fast
+
+
+class TestPostgresqlOnThePortablePath(StoreContract):
+    rounds = 10
+
+    @pytest.fixture
+    def store(self, portable: SqlStore) -> SqlStore:
+        return portable
+
+
+class TestPostgresqlOnBothPathsAtOnce(StoreContract):
+    rounds = 10
+
+    @pytest.fixture
+    def store(self, fast: SqlStore) -> SqlStore:
+        return fast
+
+    @pytest.fixture
+    def second(self, portable: SqlStore) -> SqlStore:
+        return portable

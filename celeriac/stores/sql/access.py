@@ -73,6 +73,7 @@ class Access:
         self.add_task = db.statement(insert(tasks), tasks.c.keys())
         self.add_item = db.statement(insert(inbox), inbox.c.keys())
         self._task = db.statement(self.locked(select(*columns(tasks, TASK)).where(self.this_task)))
+        self._look = db.statement(select(*columns(tasks, TASK)).where(self.this_task))
         self._put_task = db.statement(update(tasks).where(self.this_task).values(_assigned(_CHANGING)))
         self.remove_task = db.statement(delete(tasks).where(self.this_task))
         self._seen = db.statement(
@@ -111,6 +112,11 @@ class Access:
     def task(self, session: Session, run_id: str, kind: TaskKind, seq: int) -> Task | None:
         """Return a task row, locked until the transaction ends."""
         row = session.row(self._task, {"run_id": run_id, "kind": kind.value, "seq": seq})
+        return None if row is None else task_of(row)
+
+    def look(self, session: Session, run_id: str, kind: TaskKind, seq: int) -> Task | None:
+        """Return a task row, unlocked."""
+        row = session.row(self._look, {"run_id": run_id, "kind": kind.value, "seq": seq})
         return None if row is None else task_of(row)
 
     def put_task(self, session: Session, task: Task) -> None:

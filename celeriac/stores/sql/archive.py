@@ -31,10 +31,6 @@ from celeriac.stores.sql.values import (
     task_of,
 )
 
-Page = Sequence[Run]
-"""A page of a listing; a name for it, because ``list`` is a method below."""
-
-
 class Archive:
     """Reading and moving whole runs, for any database."""
 
@@ -101,11 +97,11 @@ class Archive:
 
         return self._db.snapshot(work)
 
-    def list(self, namespace: str, where: RunFilter) -> Sequence[Run]:
+    def page(self, namespace: str, where: RunFilter) -> Sequence[Run]:
         """Return runs, newest first, a page at a time."""
         values = {"namespace": namespace, "limit": where.limit, **_filter_values(where)}
 
-        def work(session: Session) -> Page:
+        def work(session: Session) -> Sequence[Run]:
             if where.cursor is not None:
                 last = self._access.run(session, where.cursor)
                 if last is None:

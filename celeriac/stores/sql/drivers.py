@@ -23,6 +23,8 @@ class Driver:
     """Whether SELECT ... FOR UPDATE exists."""
     in_process = False
     """Whether the database is a library: then an interrupted call leaves no half-read answer behind."""
+    autocommits = False
+    """Whether a statement outside of a transaction is one of its own."""
 
     def __init__(self, *, owned: bool) -> None:
         self.owned = owned
@@ -52,6 +54,10 @@ class Driver:
     def fault(self, error: BaseException) -> Fault:
         """Tell what an exception of the driver means."""
         raise NotImplementedError
+
+    def answered(self, error: Exception) -> bool:
+        """Say whether the exception is the server's answer, so that the connection may be used further."""
+        return self.fault(error) in {Fault.UNIQUE, Fault.RETRY, Fault.SCHEMA}
 
     def socket(self, connection: Any) -> int | None:
         """Return the file descriptor of the connection's socket, if it has one."""
@@ -115,6 +121,8 @@ class Sqlite(Driver):
 class Psycopg(Driver):
     """PostgreSQL through psycopg 3."""
 
+    autocommits = True
+
     def prepare(self, connection: Any) -> None:
         """Let single statements be their own transactions: one round trip instead of three."""
         if not connection.autocommit:
@@ -144,6 +152,10 @@ class Psycopg(Driver):
     def fault(self, error: BaseException) -> Fault:
         """Tell what an exception of psycopg means."""
         return faults.of_psycopg(error)
+
+    def answered(self, error: Exception) -> bool:
+        """Say whether the server sent it: what has an SQLSTATE of its, and does not end the connection."""
+        return getattr(error, "sqlstate", None) is not None and self.fault(error) is not Fault.LOST
 
     def socket(self, connection: Any) -> int | None:
         """Return libpq's socket; raises for a closed connection."""

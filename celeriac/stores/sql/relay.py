@@ -109,20 +109,20 @@ class Relay:
             "delay": delay,
             "published": published,
         }
-        self._db.write(lambda session: session.execute(self._postpone, values))
+        self._db.change(self._postpone, values)
 
     def remove(self, run_id: str, kind: TaskKind, seq: int) -> bool:
         """Delete a row, whoever has claimed it."""
         key = {"run_id": run_id, "kind": kind.value, "seq": seq}
-        return self._db.write(lambda session: session.execute(self._access.remove_task, key)) > 0
+        return self._db.change(self._access.remove_task, key) > 0
 
     def hold_lease(self, name: str, holder: str, *, lease: Micros) -> bool:
         """Take or renew a named lease; False while another holder has it."""
         values = {"name": index_form(name), "holder": holder, "lease": lease}
-        if self._db.write(lambda session: session.execute(self._extend, values)):
+        if self._db.change(self._extend, values):
             return True
         try:
-            self._db.write(lambda session: session.execute(self._add_lease, values))
+            self._db.change(self._add_lease, values)
         except UniqueViolation:
             return False
         return True

@@ -67,6 +67,23 @@ class Statement:
         return values if order is None else [values[name] for name in order]
 
 
+class Raw:
+    """A statement written out for one database, its parameters named as the driver names them.
+
+    :param wants_now: it has a parameter for the time of an injected clock.
+    """
+
+    __slots__ = ("text", "wants_now")
+
+    def __init__(self, text: str, *, wants_now: bool) -> None:
+        self.text = text
+        self.wants_now = wants_now
+
+    def bind(self, values: Mapping[str, Any]) -> Any:
+        """Return the parameters as the driver takes them."""
+        return values
+
+
 class Family:
     """A statement that comes in sizes: one text for every power of two, so that few texts are ever prepared.
 

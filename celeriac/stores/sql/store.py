@@ -31,6 +31,7 @@ from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.archive import Archive
 from celeriac.stores.sql.clock import Clock
 from celeriac.stores.sql.deliveries import Deliveries
+from celeriac.stores.sql.drivers import Psycopg
 from celeriac.stores.sql.engine import make_engine
 from celeriac.stores.sql.migrations import make_ready
 from celeriac.stores.sql.relay import Relay
@@ -52,6 +53,7 @@ class SqlStore:
     :param schema: the database schema they live in; None is the connection's own.
     :param clock: returns microseconds since the epoch, in place of the server's clock; for tests.
     :param connections: how many connections a process may open, for a URL.
+    :param fast_path: False has PostgreSQL take the same path as the others; the two do the same.
     :raises ConfigurationError: a URL, or a kind of database, that can't work.
     :raises MissingExtra: the database's driver is not installed.
     """
@@ -64,6 +66,7 @@ class SqlStore:
         schema: str | None = None,
         clock: Clock | None = None,
         connections: int = 1,
+        fast_path: bool = True,
     ) -> None:
         self._owned = not isinstance(url_or_engine, Engine)
         engine = (
@@ -73,12 +76,33 @@ class SqlStore:
         )
         self.db = Database(engine, make_tables(table_prefix, schema), owned=self._owned, clock=clock)
         access = Access(self.db)
-        self._runs = Runs(self.db, access)
-        self._deliveries = Deliveries(self.db, access)
-        self._turns = Turns(self.db, access)
-        self._tasks = Tasks(self.db, access)
+        self._runs: Runs
+        self._deliveries: Deliveries
+        self._turns: Turns
+        self._tasks: Tasks
+        if fast_path and isinstance(self.db.driver, Psycopg):
+            self._take_fast_path(access)
+        else:
+            self._runs = Runs(self.db, access)
+            self._deliveries = Deliveries(self.db, access)
+            self._turns = Turns(self.db, access)
+            self._tasks = Tasks(self.db, access)
         self._relay = Relay(self.db, access)
         self._archive = Archive(self.db, access, self._turns)
+
+    def _take_fast_path(self, access: Access) -> None:
+        # Not before: psycopg is an extra, and these name its exceptions.
+        from celeriac.stores.sql.postgres.deliveries import PostgresDeliveries  # noqa: PLC0415
+        from celeriac.stores.sql.postgres.runs import PostgresRuns  # noqa: PLC0415
+        from celeriac.stores.sql.postgres.tasks import PostgresTasks  # noqa: PLC0415
+        from celeriac.stores.sql.postgres.texts import Texts  # noqa: PLC0415
+        from celeriac.stores.sql.postgres.turns import PostgresTurns  # noqa: PLC0415
+
+        texts = Texts(self.db)
+        self._runs = PostgresRuns(self.db, access, texts)
+        self._deliveries = PostgresDeliveries(self.db, access, texts)
+        self._turns = PostgresTurns(self.db, access, texts)
+        self._tasks = PostgresTasks(self.db, access, texts)
 
     def __repr__(self) -> str:
         url = self.db.engine.url.render_as_string(hide_password=True)

@@ -18,7 +18,7 @@ from celeriac.stores.sql.clock import Clock, host_clock, store_now
 from celeriac.stores.sql.drivers import driver_for
 from celeriac.stores.sql.faults import CommitUnknown, Fault, Undo, UniqueViolation
 from celeriac.stores.sql.schema import Tables
-from celeriac.stores.sql.statements import NOW, Family, Statement
+from celeriac.stores.sql.statements import NOW, Family, Raw, Statement
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -40,7 +40,7 @@ class Session:
         self._clock = clock
         self._trace = trace
 
-    def execute(self, statement: Statement, values: Mapping[str, Any]) -> int:
+    def execute(self, statement: Statement | Raw, values: Mapping[str, Any]) -> int:
         """Run a statement and return how many rows it changed."""
         if statement.wants_now:
             values = {**values, NOW: self._clock()}
@@ -50,13 +50,13 @@ class Session:
         count: int = self.cursor.rowcount
         return count
 
-    def rows(self, statement: Statement, values: Mapping[str, Any]) -> list[Row]:
+    def rows(self, statement: Statement | Raw, values: Mapping[str, Any]) -> list[Row]:
         """Run a statement and return its rows."""
         self.execute(statement, values)
         found: list[Row] = self.cursor.fetchall()
         return found
 
-    def row(self, statement: Statement, values: Mapping[str, Any]) -> Row | None:
+    def row(self, statement: Statement | Raw, values: Mapping[str, Any]) -> Row | None:
         """Run a statement and return its first row, or None."""
         self.execute(statement, values)
         found: Row | None = self.cursor.fetchone()
@@ -119,6 +119,12 @@ class Database:
         """Run ``work`` without a transaction around it: each of its statements is one of its own."""
         return self._again(lambda: self._single(work))
 
+    def change(self, statement: Statement | Raw, values: Mapping[str, Any]) -> int:
+        """Run one statement that writes, as a transaction of its own, and return how many rows it changed."""
+        if self.driver.autocommits:
+            return self.single(lambda session: session.execute(statement, values))
+        return self.write(lambda session: session.execute(statement, values))
+
     def _write(self, work: Callable[[Session], T]) -> T:
         driver = self.driver
         with self._connection() as (connection, session):
@@ -177,13 +183,7 @@ class Database:
             pooled.close()
 
     def _harmless(self, error: BaseException) -> bool:
-        if self.driver.in_process:
-            return True
-        return isinstance(error, Exception) and self.driver.fault(error) in {
-            Fault.UNIQUE,
-            Fault.RETRY,
-            Fault.SCHEMA,
-        }
+        return self.driver.in_process or (isinstance(error, Exception) and self.driver.answered(error))
 
     def _try_rollback(self, connection: Any, cursor: Any) -> None:
         try:

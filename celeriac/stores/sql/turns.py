@@ -7,13 +7,11 @@ from typing import Any, Final
 
 from sqlalchemy import case, delete, func, null, or_, select, update
 
-from celeriac.errors import StoreUnavailable
 from celeriac.orchestrator.model import (
     Commit,
     CommitOutcome,
     Micros,
     Run,
-    Task,
     TurnView,
 )
 from celeriac.orchestrator.status import TaskKind, TaskState, WorkflowStatus
@@ -120,6 +118,7 @@ class Turns:
             .where(
                 self._access.this_task,
                 or_(tasks.c.state != word(TaskState.RUNNING), tasks.c.token == text("token")),
+                or_(tasks.c.state != word(TaskState.IDLE), number("leaving_due") == 1),
             )
             .values(
                 state=text("state"),
@@ -215,7 +214,7 @@ class Turns:
         try:
             return self._db.write(lambda session: self._commit(session, commit, values))
         except CommitUnknown:
-            return self._look_up(commit)
+            return self.look_up(commit)
         except UniqueViolation:
             # An event number, or the key of a message that somebody else's turn has consumed: the run has
             # moved on.
@@ -224,7 +223,7 @@ class Turns:
     def _commit(self, session: Session, commit: Commit, values: Mapping[str, Any]) -> CommitOutcome:
         gate = self._gate_leaving_due if commit.leave_due else self._gate
         if not session.execute(gate, values):
-            raise Undo(self.why_refused(session, commit))
+            raise Undo(self._why_refused(session, commit))
         if commit.settles is not None:
             fence = commit.settles
             key = {"run_id": fence.run_id, "kind": fence.kind.value, "seq": fence.seq, "token": fence.token}
@@ -262,37 +261,35 @@ class Turns:
             "due_at": now if commit.leave_due else None,
             "token": commit.turn_token,
         }
-        session.execute(self._idle, {"run_id": run_id, **_TURN, **values})
+        leaving_due = int(commit.leave_due)
+        session.execute(self._idle, {"run_id": run_id, **_TURN, **values, "leaving_due": leaving_due})
 
-    def why_refused(self, session: Session, commit: Commit) -> CommitOutcome:
+    def _why_refused(self, session: Session, commit: Commit) -> CommitOutcome:
         """Say why a commit did not get through the gate, as things stand in this transaction."""
         run = self._access.run(session, commit.run_id)
         if run is None or not rows.takes(run, commit):
             return CommitOutcome.CONFLICT
         fence = commit.settles
-        if fence is not None and not rows.holds(
-            self._find_task(session, commit, fence.kind, fence.seq), fence
-        ):
+        row = fence and self._access.look(session, commit.run_id, fence.kind, fence.seq)
+        if fence is not None and not rows.holds(row, fence):
             return CommitOutcome.FENCED
-        return CommitOutcome.INBOX_MOVED if run.inbox_seq != commit.inbox_seq else CommitOutcome.CONFLICT
+        moved = run.inbox_seq != commit.inbox_seq and not commit.leave_due
+        return CommitOutcome.INBOX_MOVED if moved else CommitOutcome.CONFLICT
 
-    def _find_task(self, session: Session, commit: Commit, kind: TaskKind, seq: int) -> Task | None:
-        return self._access.task(session, commit.run_id, kind, seq)
+    def look_up(self, commit: Commit) -> CommitOutcome:
+        """Find out what became of a commit whose acknowledgement was lost.
 
-    def _look_up(self, commit: Commit) -> CommitOutcome:
-        """Find out what became of a commit whose acknowledgement was lost."""
-        if not commit.events:
-            raise StoreUnavailable(
-                "the connection was lost during a commit without events, which leaves no trace"
-            )
-        last = commit.events[-1]
-        values = {"run_id": commit.run_id, "after": last.number - 1}
+        :raises StoreUnavailable: it can't be told: the run stands where it stood, but the server may not be done yet.
+        """
+        last = commit.events[-1] if commit.events else None
 
         def look(session: Session) -> CommitOutcome:
             run = self._access.run(session, commit.run_id)
-            if run is None or run.epoch != commit.epoch or run.version < last.number:
+            if run is None or run.epoch != commit.epoch:
                 return CommitOutcome.CONFLICT
-            row = session.row(self.events, values)
+            if last is None or run.version == commit.version:
+                raise CommitUnknown("the connection was lost during a commit, of which there is no trace so far")
+            row = session.row(self.events, {"run_id": commit.run_id, "after": last.number - 1})
             return CommitOutcome.COMMITTED if row and event_of(row) == last else CommitOutcome.CONFLICT
 
         return self._db.snapshot(look)

@@ -1,0 +1,111 @@
+"""Turns on PostgreSQL: one statement to read, one to commit."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+from psycopg.errors import InvalidTextRepresentation
+
+from celeriac.errors import StoreUnavailable
+from celeriac.orchestrator.events import HistoryEvent
+from celeriac.orchestrator.model import Commit, CommitOutcome, InboxItem, Message, Micros, TurnView
+from celeriac.orchestrator.status import MessageKind
+from celeriac.payloads import from_text
+from celeriac.stores.sql.access import Access
+from celeriac.stores.sql.faults import UniqueViolation
+from celeriac.stores.sql.postgres.commits import Shape, commit_text, commit_values
+from celeriac.stores.sql.postgres.texts import NOT_SYNCHRONOUS, Texts
+from celeriac.stores.sql.statements import Raw
+from celeriac.stores.sql.transactions import Database
+from celeriac.stores.sql.turns import Turns, check, seen_up_to
+from celeriac.stores.sql.values import RUN, run_of
+
+_CLAIM: Final = """
+    UPDATE {tasks} t SET
+        state = 'running', token = %(token)s, started_at = n.now, attempt = t.attempt + 1, published = 0,
+        due_at = n.now + %(lease)s, lease_until = n.now + %(lease)s
+    FROM {runs} r, (SELECT {now} AS now) n
+    WHERE t.run_id = %(run_id)s AND t.kind = 'turn' AND t.seq = 0
+        AND (t.state = 'queued' OR (t.state = 'running' AND t.lease_until <= n.now))
+        AND r.run_id = t.run_id AND r.open_id IS NOT NULL AND r.status <> 'paused'
+    RETURNING {not_synchronous}
+"""
+# Events and inbox come as JSON, made by joining texts: what is in `data` is JSON already.
+_READ: Final = """
+    SELECT {run}, {now},
+        coalesce((SELECT t.attempt FROM {tasks} t WHERE t.run_id = r.run_id AND t.kind = 'turn' AND t.seq = 0), 0),
+        (
+            SELECT string_agg(
+                '[' || e.number || ',"' || e.type || '",' || e.at || ',' || e.data || ',' || e.version || ','
+                || coalesce(to_json(e.key)::text, 'null') || ']', ',' ORDER BY e.number
+            )
+            FROM {events} e
+            WHERE e.run_id = r.run_id AND e.number > CASE
+                WHEN r.epoch = %(epoch)s AND %(version)s <= r.version THEN %(version)s ELSE 0 END
+        ),
+        (
+            SELECT string_agg(
+                '[' || i.number || ',"' || i.kind || '",' || to_json(i.key)::text || ',' || i.data || ',' || i.at || ']',
+                ',' ORDER BY i.number
+            )
+            FROM {inbox} i WHERE i.run_id = r.run_id
+        )
+    FROM {runs} r WHERE r.run_id = %(run_id)s
+"""
+
+
+class PostgresTurns(Turns):
+    """Turns in two round trips to begin, one to read, one to commit."""
+
+    def __init__(self, db: Database, access: Access, texts: Texts) -> None:
+        super().__init__(db, access)
+        self._take_turn = texts(_CLAIM, not_synchronous=NOT_SYNCHRONOUS)
+        self._read_all = texts(_READ)
+        self._statement = lru_cache(maxsize=None)(lambda shape: texts(commit_text(shape)))
+
+    def begin(
+        self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None
+    ) -> TurnView | None:
+        """Claim the run's turn, then read: the snapshot is younger than the claim."""
+        values = {"run_id": run_id, "token": token, "lease": lease}
+        if self._db.single(lambda session: session.row(self._take_turn, values)) is None:
+            return None
+        return self.read(run_id, known=known)
+
+    def read(self, run_id: str, *, known: tuple[str, int] | None) -> TurnView | None:
+        """Read what a turn needs, from one snapshot."""
+        epoch, version = known or ("", 0)
+        values = {"run_id": run_id, "epoch": epoch, "version": version}
+        row = self._db.single(lambda session: session.row(self._read_all, values))
+        if row is None:
+            return None
+        run = run_of(row)
+        now, claims, events, items = row[len(RUN) :]
+        return TurnView(
+            run,
+            [HistoryEvent(*each) for each in from_text(f"[{events}]")] if events else [],
+            [_item(*each) for each in from_text(f"[{items}]")] if items else [],
+            now,
+            seen_up_to(run, known) == 0,
+            claims,
+        )
+
+    def commit(self, commit: Commit) -> CommitOutcome:
+        """Write all that a turn decided, or nothing."""
+        check(commit)
+        shape = Shape.of(commit)
+        statement: Raw = self._statement(shape)
+        values = commit_values(commit)
+        try:
+            row = self._db.single(lambda session: session.row(statement, values))
+        except StoreUnavailable:
+            return self.look_up(commit)
+        except (UniqueViolation, InvalidTextRepresentation):
+            row = None
+        # What was refused is refused again, and told why, under the lock.
+        return super().commit(commit) if row is None else CommitOutcome.COMMITTED
+
+
+def _item(number: int, kind: str, key: str, data: Any, at: Micros) -> InboxItem:
+    return InboxItem(number, Message(MessageKind(kind), key, data), at)
