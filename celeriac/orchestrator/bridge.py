@@ -8,12 +8,11 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 
-from celeriac.orchestrator.primitives.discard import RunDiscarded, insist
+from celeriac.orchestrator.primitives.discard import RunDiscarded, close, insist
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,7 +42,7 @@ class _WorkflowGreenlet(greenlet):  # type: ignore[misc]
 
     def discard(self) -> None:
         """End the function, whatever its code does about it; raises nothing."""
-        insist(lambda: _forget(self.fail(RunDiscarded())), self)
+        insist(lambda: self.fail(RunDiscarded()), self)
 
 
 async def run_sync(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -78,7 +77,7 @@ def await_in_greenlet(awaitable: Awaitable[T]) -> T:
     """
     current = getcurrent()
     if not isinstance(current, _WorkflowGreenlet):
-        _forget(awaitable)
+        close(awaitable)
         raise RuntimeError(  # noqa: TRY004 - the place is wrong, not a type
             "this waits for a result, which only a plain `def` workflow can do, in its own code. "
             "In an `async def` workflow, and in what it calls, write `await` instead."
@@ -90,9 +89,3 @@ def await_in_greenlet(awaitable: Awaitable[T]) -> T:
 def in_workflow_greenlet() -> bool:
     """Whether the caller is a function that :func:`run_sync` runs: there :func:`await_in_greenlet` works."""
     return isinstance(getcurrent(), _WorkflowGreenlet)
-
-
-def _forget(awaitable: object) -> None:
-    """Spare Python the warning that a coroutine was never awaited."""
-    if inspect.iscoroutine(awaitable):
-        awaitable.close()

@@ -118,7 +118,7 @@ def check(rule: _Rule, frame: FrameType | None) -> None:
 
 
 def refuse_direct_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Refuse an activity that workflow code calls like a function; to be called by what stands for the activity.
+    """Refuse an activity that workflow code calls like a function; for what stands for the activity to call.
 
     :param name: the activity's name.
     :raises ForbiddenCallError: shows the call and what to write instead.
@@ -155,7 +155,7 @@ def _install() -> None:
     sys.addaudithook(_audit)
     if sys.version_info < (3, 13):
         _guard_sleep()
-    # Python 3.11 raises no event for threads; and refused later, a thread would stay counted as about to start.
+    # Python 3.11 raises no event for threads; and refused later, one stays counted as about to start.
     threads = sys.modules["threading"]  # asyncio has imported it
     _guard_function(threads.Thread.start, _Rule("threading.Thread.start", ACTIVITY, _STDLIB))
     _guard_function(uuid.uuid1, _Rule("uuid.uuid1", _UUID, _NOBODY))

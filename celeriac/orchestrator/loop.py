@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from celeriac.orchestrator.primitives import collector
-from celeriac.orchestrator.primitives.discard import RunDiscarded, unwind
+from celeriac.orchestrator.primitives.discard import RunDiscarded, close, unwind
 from celeriac.orchestrator.primitives.futures import WorkflowFuture, WorkflowTask
 from celeriac.orchestrator.primitives.install import install
 from celeriac.orchestrator.primitives.nesting import enter_loop, leave_loop
@@ -121,10 +121,12 @@ class WorkflowLoop(DeterministicLoop):
 
     def _drain(self) -> None:
         ready = self._ready
+        handle: asyncio.Handle | None
         while ready:
             handle = ready.popleft()
             if not handle._cancelled:  # noqa: SLF001 - asyncio's loops do the same
                 handle._run()  # noqa: SLF001
+        handle = None  # an exception that is kept keeps this frame, and a failed task shall not be kept by it
 
     def fire(self, handle: WorkflowTimer) -> None:
         """Make this timer's callback ready; nothing happens for one that has fired or was cancelled."""
@@ -145,9 +147,11 @@ class WorkflowLoop(DeterministicLoop):
         try:
             for task in self.pending_tasks():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio.gather does
-                coroutine = task.get_coro()
-                if coroutine is not None:
-                    unwind(coroutine)  # type: ignore[arg-type]
+                asyncio._enter_task(self, task)  # noqa: SLF001 - `async with timeout()` wants to know its task
+                try:
+                    unwind(task.get_coro())
+                finally:
+                    asyncio._leave_task(self, task)  # noqa: SLF001
         finally:
             leave_loop(outer)
         self._tasks.clear()
@@ -220,8 +224,6 @@ class WorkflowLoop(DeterministicLoop):
 
     def create_future(self) -> WorkflowFuture[Any]:
         """Return a future that hashes by its number."""
-        if self._closed:
-            raise RunDiscarded
         return WorkflowFuture(loop=self)
 
     def create_task(  # type: ignore[override]
@@ -236,10 +238,11 @@ class WorkflowLoop(DeterministicLoop):
 
         The loop keeps the task until it is done: one that nobody refers to is not collected in mid-air.
         """
+        task = WorkflowTask(coro, loop=self, name=name, context=context)
         if self._closed:
-            coro.close()
-            raise RunDiscarded
-        return self.keep(WorkflowTask(coro, loop=self, name=name, context=context))
+            return _stillborn(task)
+        self.keep(task)
+        return task
 
     def keep(self, task: WorkflowTask[Any]) -> WorkflowTask[Any]:
         """Hold on to a task that was made without :meth:`create_task`, until it is done, and return it."""
@@ -319,6 +322,13 @@ class WorkflowLoop(DeterministicLoop):
         self.default_exception_handler(context)
         if self._handler is not None and not self._closed:
             self._handler(self, context)
+
+
+def _stillborn(task: WorkflowTask[T]) -> WorkflowTask[T]:
+    """Return a task that stays pending for ever. Refusing it would let code that catches everything spin."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    close(task.get_coro())
+    return task
 
 
 refuse_methods(WorkflowLoop)

@@ -7,10 +7,11 @@ instead of whenever the garbage collector comes by, in whichever run happens to 
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
 PATIENCE: Final = 100
 """How many awaits, one after the other, code that is discarded may make before it is left where it stands."""
@@ -33,16 +34,30 @@ class RunDiscarded(BaseException):
         )
 
 
-def unwind(coroutine: Coroutine[Any, Any, Any]) -> None:
-    """End a suspended coroutine, whatever its code does about it; raises nothing."""
-    insist(lambda: coroutine.throw(RunDiscarded()), coroutine)
+def unwind(coroutine: Any) -> None:
+    """End a suspended coroutine, whatever its code does about it; raises nothing. None is no coroutine."""
+    if coroutine is not None:
+        insist(lambda: coroutine.throw(RunDiscarded()), coroutine)
 
 
 def insist(throw: Callable[[], object], target: object) -> None:
-    """Call ``throw`` until it raises, by which ``target`` has ended, at most :data:`PATIENCE` times."""
+    """Call ``throw`` until it raises, by which ``target`` has ended, at most :data:`PATIENCE` times.
+
+    :param throw: returns what ``target`` awaits next.
+    """
     for _ in range(PATIENCE):
         try:
-            throw()
+            close(throw())
         except BaseException:  # noqa: BLE001 - whatever it is, it is nobody's business any more
             return
     _left_standing.append(target)
+
+
+def close(awaitable: object) -> None:
+    """Do with something awaited what has to be done when it is not going to be awaited."""
+    if inspect.iscoroutine(awaitable):
+        awaitable.close()  # or Python warns that it never was
+    elif getattr(awaitable, "_asyncio_future_blocking", False):
+        # What a task does when it is handed a future. Left out, a second await of the same future fails at
+        # once instead of coming back here, and code that catches everything and tries again would spin.
+        awaitable._asyncio_future_blocking = False  # type: ignore[attr-defined]  # noqa: SLF001
