@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from celeriac.activities.context import activity_context
+from celeriac.orchestrator.model import SECOND, Fence
 from celeriac.orchestrator.watchdog import Watchdog
 from celeriac.testing.environment import WorkflowEnvironment
 from celeriac.testing.histories import compact
@@ -28,6 +30,15 @@ class Env(WorkflowEnvironment):
     def story(self, workflow: Any) -> list[str]:
         """Return a run's whole history in phrases."""
         return compact(self.history(workflow))
+
+    def toil(self, seconds: float) -> None:
+        """Let time pass inside an activity, as it does in a worker: its process renews the lease, relays look at what is due."""
+        store, context = self.executor.store, activity_context()
+        for _ in range(round(seconds)):
+            self.clock.advance(1)
+            fences = [Fence(context.run_id, each.kind, each.seq, context.token) for each in store.tasks(context.run_id)]
+            store.renew(fences, lease=10 * SECOND)
+            self.executor.relay.tick()
 
 
 def make(mode: str, **options: Any) -> Env:
