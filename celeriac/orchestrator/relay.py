@@ -111,7 +111,7 @@ class Relay:
         return None
 
     def _timeout(self, row: DueTask) -> Hint | None:
-        message = Message(MessageKind.TIMEOUT, "timeout", {"timeout": row.task.data.get("timeout", 0.0)})
+        message = Message(MessageKind.TIMEOUT, "timeout", {})
         self.engine.delivered(self.store.settle(_fence(row.task), message))
         return None
 

@@ -178,7 +178,8 @@ class Turn:
         self._step(events.CancelRequested(message.data.get("reason", "")), number, message.key)
 
     def _take_timeout(self, message: Message, number: int) -> None:
-        seconds = message.data.get("timeout", 0.0)
+        started = self.live.started
+        seconds = (started.timeout if started is not None else None) or 0.0
         self._record(events.WorkflowTimedOut(seconds))
         self._close(
             WorkflowStatus.TIMED_OUT,
