@@ -15,7 +15,7 @@ from celeriac.activities.options import ActivityOptions
 from celeriac.durations import Duration, seconds
 from celeriac.errors import NonRetryable, RetryAfter
 from celeriac.failures import Failure, failure_of
-from celeriac.orchestrator.engine import Engine
+from celeriac.orchestrator.engine import Engine, Head
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.model import SECOND, Claim, Fence, Message, Micros, Pulse, RunRef, Task, micros
 from celeriac.orchestrator.ports import ActivityReady
@@ -111,10 +111,14 @@ class Attempts:
 
     # -- ends ----------------------------------------------------------------------------------------------------------
 
-    def completed(self, claim: Claim, result: Json, *, inline: bool = False) -> bool:
-        """Record a result. False when the claim is gone: the result counts for nothing."""
+    def completed(self, claim: Claim, result: Json, *, inline: bool = False, elapsed: float = 0.0) -> bool:
+        """Record a result. False when the claim is gone: the result counts for nothing.
+
+        :param elapsed: seconds since the claim.
+        """
         data = {**_origin(claim.task), "result": result}
-        return self._settle(claim.fence, claim.task, data, inline=inline and claim.task.attempt == 1)
+        head = None if claim.head is None else Head(claim.head, claim.now + micros(elapsed))
+        return self._settle(claim.fence, claim.task, data, inline=inline and claim.task.attempt == 1, head=head)
 
     def canceled(self, task: Task, fence: Fence, details: Json = None) -> bool:
         """Record that the activity has stopped as it was asked to."""
@@ -186,9 +190,11 @@ class Attempts:
         self._hooks().call("on_retry", run.workflow_id, task.data["name"], task.attempt, failure, wait)
         return True
 
-    def _settle(self, fence: Fence, task: Task, data: dict[str, Json], *, inline: bool = False) -> bool:
+    def _settle(
+        self, fence: Fence, task: Task, data: dict[str, Json], *, inline: bool = False, head: Head | None = None
+    ) -> bool:
         message = Message(MessageKind.OUTCOME, f"outcome:{task.seq}", data)
-        settled = self.engine.settle(fence, message, inline=inline)
+        settled = self.engine.settle(fence, message, inline=inline, head=head)
         if not settled:
             _LOG.info("a late outcome of activity %s (attempt %d) was refused", task.data.get("name"), task.attempt)
         return settled

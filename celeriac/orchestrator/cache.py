@@ -41,6 +41,11 @@ class RunCache:
         cached = self._runs.get(run_id)
         return cached.known if cached is not None else None
 
+    def outstanding(self, run_id: str) -> int:
+        """Return how many activities a held run waits for."""
+        cached = self._runs.get(run_id)
+        return len(cached.live.pending) if cached is not None else 0
+
     def take(self, run_id: str) -> CachedRun | None:
         """Hand a run out; it is no longer in the cache until it is put back."""
         found = self._runs.pop(run_id, None)

@@ -60,6 +60,18 @@ NOBODY_AFTER: Final = 60.0
 """Seconds after which a run that no worker has the code for is shown as blocked."""
 
 
+MOST_OUTSTANDING: Final = 4
+"""With more activities than this outstanding in a run, no turn is taken inline: many outcomes make one turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A run as it was when one of its activities was claimed, its inbox empty, and the store's time as of now."""
+
+    run: Run
+    now: Micros
+
+
 class TurnOutcome(StrEnum):
     """What became of a turn."""
 
@@ -101,6 +113,7 @@ class Engine:
     """Takes the turns of one process. Not safe for several threads at once: see ``TurnThread``.
 
     :param interrupts: exception types that an executor raises into a thread from outside (time limits).
+    :param run_turn: how inline turns get to the thread of this process that turns run on.
     """
 
     def __init__(
@@ -114,7 +127,9 @@ class Engine:
         hooks: Callable[[], Hooks] = Hooks,
         watchdog: Watchdog | None = None,
         interrupts: tuple[type[BaseException], ...] = (),
+        run_turn: Callable[[Callable[[], Any]], Any] = lambda call: call(),
     ) -> None:
+        self.run_turn = run_turn
         self.store = store
         self.definitions = definitions
         self.dispatcher = dispatcher
@@ -161,13 +176,14 @@ class Engine:
         if self.store.release_turn(run.run_id, token=token, delay=0, declined=True):
             self.publish([TurnReady(_ref(run, run.status))])
 
-    def settle(self, fence: Fence, message: Message, *, inline: bool = False) -> bool:
+    def settle(self, fence: Fence, message: Message, *, inline: bool = False, head: Head | None = None) -> bool:
         """Deliver an activity's outcome; with ``inline``, take the next turn on the spot where that is possible.
 
+        :param head: the run as it was when the activity was claimed, and the store's time now.
         :returns: False when the claim is gone and the outcome counts for nothing.
         """
         if inline:
-            settled = self._settle_inline(fence, message)
+            settled = self.run_turn(lambda: self._settle_inline(fence, message, head))
             if settled is not None:
                 return settled
         return self.delivered(self.store.settle(fence, message))
@@ -187,9 +203,20 @@ class Engine:
         except Exception:
             _LOG.warning("publishing failed; the relay will do it", exc_info=True)
 
-    def _settle_inline(self, fence: Fence, message: Message) -> bool | None:
+    def _inline_view(self, run_id: str, head: Head | None) -> TurnView | None:
+        """Return what an inline turn starts from: the head where the cached run is at it, else what the store has now."""
+        known = self.cache.known(run_id)
+        if known is None:
+            return self.store.read_turn(run_id, known=None)
+        if self.cache.outstanding(run_id) > MOST_OUTSTANDING:
+            return None  # others are about to end too: one turn by message takes all that has come in by then
+        if head is not None and known == (head.run.epoch, head.run.version):
+            return TurnView(head.run, (), (), head.now, complete=False)
+        return self.store.read_turn(run_id, known=known)
+
+    def _settle_inline(self, fence: Fence, message: Message, head: Head | None) -> bool | None:
         """Take the turn for an outcome without the detour through inbox and broker; None when that can't be done now."""
-        view = self.store.read_turn(fence.run_id, known=self.cache.known(fence.run_id))
+        view = self._inline_view(fence.run_id, head)
         if view is None or view.inbox or view.run.status is not WorkflowStatus.RUNNING or view.run.turns == 0:
             return None
         definition = self._definition(view.run)

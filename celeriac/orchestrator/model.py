@@ -309,11 +309,17 @@ class CommitOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claimed activity attempt: the row as it is now, with its token, and the run it belongs to."""
+    """A claimed activity attempt: the row as it is now, with its token, and the run it belongs to.
+
+    :param head: the run's row as of the claim, where its inbox was empty and it was running; input, result, memo and the
+        like may be left out. A process that has the run's code in memory at just that version can take the next turn
+        without reading anything. None where a store does not tell.
+    """
 
     task: Task
     run: RunRef
     now: Micros
+    head: Run | None = None
 
     @property
     def fence(self) -> Fence:

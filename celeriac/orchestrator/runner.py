@@ -45,12 +45,21 @@ def run_attempt(
 
 
 def record_result(
-    attempts: Attempts, claim: Claim, activity: ActivityDefinition, value: Any, *, inline: bool = False
+    attempts: Attempts,
+    claim: Claim,
+    activity: ActivityDefinition,
+    value: Any,
+    *,
+    inline: bool = False,
+    elapsed: float = 0.0,
 ) -> bool:
-    """Record what an activity returned; a value that can't be recorded fails it for good."""
+    """Record what an activity returned; a value that can't be recorded fails it for good.
+
+    :param elapsed: seconds since the claim.
+    """
     try:
         result = activity.result.write(value, f"result of activity {activity.name!r}")
     except PayloadError as error:
         failure = {**failure_of(error, stack=False), "non_retryable": True}
         return attempts.failed(claim.task, claim.run, claim.fence, failure, inline=inline) is not AttemptEnd.REFUSED
-    return attempts.completed(claim, result, inline=inline)
+    return attempts.completed(claim, result, inline=inline, elapsed=elapsed)

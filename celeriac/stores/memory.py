@@ -289,7 +289,8 @@ class InMemoryStore:
             if claimed is None:
                 return None
             self._shelf.put(entry, claimed)
-            return Claim(copy(claimed), rows.ref(entry.run), now)
+            head = copy(entry.run) if entry.run.status is WorkflowStatus.RUNNING and not entry.inbox else None
+            return Claim(copy(claimed), rows.ref(entry.run), now, head)
 
     def requeue(
         self,

@@ -23,6 +23,7 @@ import asyncio
 import functools
 import inspect
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -83,6 +84,7 @@ class _Attempt:
 
     def run(self, body: Callable[..., Any]) -> Any:
         claim = self._claim()
+        begun = time.monotonic()
         if claim is None:
             _LOG.debug("attempt %s of %s is not to be run", self.ticket.attempt, self.request.id)
             raise Ignore
@@ -109,7 +111,8 @@ class _Attempt:
             raise
         finally:
             replacement.undo()
-        record_result(self.attempts, claim, self.activity, value, inline=self._may_inline(claim))
+        elapsed = time.monotonic() - begun
+        record_result(self.attempts, claim, self.activity, value, inline=self._may_inline(claim, elapsed), elapsed=elapsed)
         return value if not self.request.ignore_result else None
 
     def _claim(self) -> Claim | None:
@@ -140,14 +143,12 @@ class _Attempt:
         with running(context):
             return _finished(body(*args, **kwargs))
 
-    def _may_inline(self, claim: Claim) -> bool:
+    def _may_inline(self, claim: Claim, elapsed: float) -> bool:
         hard, soft = self.request.timelimit or (None, None)
         limits = [each for each in (hard, soft, self.task.time_limit, self.task.soft_time_limit) if each]
         limits += [each for each in (self.task.app.conf.task_time_limit, self.task.app.conf.task_soft_time_limit) if each]
-        if limits:
-            used = (self.attempts.store.now() - (claim.task.started_at or 0)) / 1e6
-            if min(limits) - used < SPARE:
-                return False
+        if limits and min(limits) - elapsed < SPARE:
+            return False
         return self.runtime.may_inline(claim.run.queue)
 
     def _raised(self, claim: Claim, error: Exception) -> None:

@@ -120,6 +120,7 @@ class CeleryRuntime:
                     wall_limit=settings.turn_wall_limit.total_seconds(),
                 ),
                 interrupts=(SoftTimeLimitExceeded,),
+                run_turn=lambda call: self.turns.run(call),
             )
 
     @cached_property

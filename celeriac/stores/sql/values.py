@@ -42,6 +42,8 @@ RUN: Final = (
     "origin",
 )
 """Columns of a run in the order in which :func:`run_of` reads them."""
+HEAD: Final = (*RUN[:16], "origin")
+"""Columns of a run in the order in which :func:`head_of` reads them: what a turn needs of it that has read it before."""
 REF: Final = ("run_id", "workflow_id", "namespace", "name", "queue", "status")
 """Columns of a run in the order in which :func:`ref_of` reads them."""
 TASK: Final = (
@@ -127,6 +129,11 @@ def run_of(row: Row) -> Run:
         _json(row[23]),
         row[15],
     )
+
+
+def head_of(row: Row) -> Run:
+    """Read a row of :data:`HEAD`'s columns; input, result and the like are left out."""
+    return Run(*row[:4], _STATUSES[row[4]], *row[5:13], closed_at=row[13], parent_run_id=row[14], turns=row[15], origin=_json(row[16]))
 
 
 def ref_of(row: Row) -> RunRef:
