@@ -194,6 +194,7 @@ def declare_workflow(app: Celery, fn: Callable[..., Any], options: Mapping[str, 
 
     del run.__wrapped__  # the task's signature is not the function's, which begins with the context
     body = {"celeriac_fn": staticmethod(fn), "celeriac_settings": WorkflowSettings(**own)}
+    given.setdefault("shared", False)  # else every other app of the process has it too, instead of one of its own
     return app.task(run, base=type("Workflow", (WorkflowTask,), {**body, "abstract": True}), name=given.pop("name", None), **given)
 
 
@@ -203,6 +204,7 @@ def declare_activity(app: Celery, fn: Callable[..., Any], options: Mapping[str, 
     own = {key: given.pop(key) for key in (*ActivityOptions.__slots__, "timeout") if key in given}
     base = given.pop("base", app.task_cls if not isinstance(app.task_cls, str) else None)
     given.setdefault("typing", False)
+    given.setdefault("shared", False)
     return app.task(fn, base=_activity_base(base, ActivityOptions().merged(own)), **given)
 
 
