@@ -1,0 +1,1 @@
+"""What ``celeriac demo`` shows: a shop, a folder of pictures, and a worker that is killed."""
