@@ -127,9 +127,16 @@ class Celeriac:
             return functools.partial(self.activity, **options)
         return declare_activity(self.app, fn, options)
 
-    def signal_type(self, name: str, annotation: type[T] | Any = Any) -> SignalType[T]:
+    @overload
+    def signal_type(self, name: str) -> SignalType[Any]: ...
+    @overload
+    def signal_type(self, name: str, annotation: type[T]) -> SignalType[T]: ...
+    @overload
+    def signal_type(self, name: str, annotation: Any) -> SignalType[Any]: ...
+
+    def signal_type(self, name: str, annotation: Any = Any) -> SignalType[Any]:
         """Declare a signal's name and the type of its payload."""
-        declared: SignalType[T] = SignalType(name, annotation)
+        declared: SignalType[Any] = SignalType(name, annotation)
         self.runtime.registry.signals[name] = declared
         return declared
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from celeriac.activities.definition import ActivityDefinition
 from celeriac.durations import Duration, seconds
 from celeriac.errors import InvalidCall, SignalRejected, UnknownDefinition, did_you_mean
+from celeriac.orchestrator.primitives import blame
 from celeriac.orchestrator.signals import SignalType
 from celeriac.payloads import Json, Signature
 
@@ -57,6 +58,7 @@ class WorkflowDefinition:
             raise InvalidCall(
                 f"workflow {name!r} must take the context first: def {getattr(fn, '__name__', 'flow')}(ctx: WorkflowContext, ...)"
             )
+        blame.claim(inspect.unwrap(fn).__code__.co_filename)
         self.name = name
         self.fn = fn
         self.is_async = inspect.iscoroutinefunction(fn)

@@ -183,7 +183,7 @@ class Engine:
         :returns: False when the claim is gone and the outcome counts for nothing.
         """
         if inline:
-            settled = self.run_turn(lambda: self._settle_inline(fence, message, head))
+            settled: bool | None = self.run_turn(lambda: self._settle_inline(fence, message, head))
             if settled is not None:
                 return settled
         return self.delivered(self.store.settle(fence, message))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from celeriac.payloads import Converter, Json, describe
 
@@ -24,7 +24,14 @@ class SignalType(Generic[T]):
 
     __slots__ = ("converter", "name")
 
-    def __init__(self, name: str, annotation: type[T] | Any = Any) -> None:
+    @overload
+    def __init__(self: SignalType[Any], name: str) -> None: ...
+    @overload
+    def __init__(self, name: str, annotation: type[T]) -> None: ...
+    @overload
+    def __init__(self: SignalType[Any], name: str, annotation: Any) -> None: ...
+
+    def __init__(self, name: str, annotation: Any = Any) -> None:
         if not isinstance(name, str) or not name:
             raise ValueError(f"a signal's name is a non-empty string, not {name!r}")
         self.name = name

@@ -69,15 +69,15 @@ class Turn:
     def begin(self, started: HistoryEvent, inbox: Sequence[InboxItem]) -> None:
         """Take the first step: its input is recorded already. Signals that are here before it come with it."""
         self.started = True
-        early = []
+        early: list[events.SignalReceived] = []
         for item in inbox:
             if item.message.kind is MessageKind.SIGNAL:
                 self.consumed.append(item.number)
                 self._early.add(item.number)
-                event = self._fitting(item.message, early=True)
-                if event is not None:
-                    self._record(event, item.message.key)
-                    early.append(event)
+                signal = self._fitting(item.message, early=True)
+                if signal is not None:
+                    self._record(signal, item.message.key)
+                    early.append(signal)
         event = started.event()
         if not isinstance(event, events.WorkflowStarted):
             raise RuntimeFault(f"a history begins with workflow_started, not {started.type!r}")
@@ -191,11 +191,9 @@ class Turn:
 
     def _schedule_activity(self, command: commands.ScheduleActivity) -> None:
         options = ActivityOptions.from_json(command.options)
-        until = {
-            "schedule_to_start_by": _after(self.now, options.schedule_to_start),
-            "schedule_to_close_by": _after(self.now, options.schedule_to_close),
-        }
-        due = [self.now + self.limits.republish_after, *(each for each in until.values() if each is not None)]
+        start_by = _after(self.now, options.schedule_to_start)
+        close_by = _after(self.now, options.schedule_to_close)
+        due = [self.now + self.limits.republish_after, *(each for each in (start_by, close_by) if each is not None)]
         data: dict[str, Json] = {"name": command.activity, "args": command.args}
         if command.kwargs:
             data["kwargs"] = command.kwargs
@@ -214,7 +212,8 @@ class Turn:
                 published=1,
                 start_to_close=_length(options.start_to_close) or self.limits.start_to_close,
                 heartbeat=_length(options.heartbeat),
-                **until,
+                schedule_to_start_by=start_by,
+                schedule_to_close_by=close_by,
             )
         )
 

@@ -9,8 +9,6 @@ from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-import celeriac
-
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -53,7 +51,7 @@ TRUSTED_INSTALLED: Final = frozenset(
 )
 
 _STDLIB: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - this is asked of every file name once, as text
-_CELERIAC: Final = os.path.dirname(celeriac.__file__) + os.sep  # noqa: PTH120
+_CELERIAC: Final = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep  # noqa: PTH120
 _PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 _claimed: set[str] = set()
