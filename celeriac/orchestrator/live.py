@@ -559,7 +559,7 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 def _told(context: dict[str, Any]) -> str:
     """Put what reached the loop's exception handler into words."""
-    error, task = context.get("exception"), context.get("task")
+    error, task = context.get("exception"), context.get("task", context.get("future"))
     message = context.get("message", "error in a callback")
     if isinstance(task, asyncio.Task) and task.done():
         message = f"task {task.get_name()!r} raised, and nobody awaited it"
