@@ -12,14 +12,18 @@ import base64
 import inspect
 import json
 import math
+import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, get_type_hints
 
+import pydantic._internal._generate_schema as _generate_schema
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import PydanticSerializationError
@@ -30,6 +34,8 @@ Json = Any
 """A value made of dict (with str keys), list, str, int, float, bool and None."""
 
 _PLAIN: Final = (str, int, bool, type(None))
+_QUICK: Final = (int, bool, type(None))
+"""What means the same to pydantic in Python and in JSON."""
 _DUMPS: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
 _TAGS: Final[dict[str, Callable[[Any], Any]]] = {
     "datetime": datetime.fromisoformat,
@@ -44,6 +50,7 @@ _TAGS: Final[dict[str, Callable[[Any], Any]]] = {
     "set": lambda items: {restore(item) for item in items},
     "frozenset": lambda items: frozenset(restore(item) for item in items),
     "float": float,
+    "tagged": lambda value: restore(value),  # noqa: PLW0108 - it is not there yet
     "object": lambda pairs: {restore(key): restore(item) for key, item in pairs},
 }
 
@@ -111,6 +118,18 @@ def _tag(kind: str, value: Json) -> Json:
     return {"__type__": kind, "__value__": value}
 
 
+def _without_enums(value: Any) -> Any:
+    """Put members' values in place of the members, as JSON has it."""
+    if isinstance(value, Enum):
+        return _without_enums(value.value)
+    if isinstance(value, dict):
+        return {_without_enums(key): _without_enums(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        kind = type(value) if type(value) in (list, set, frozenset) else tuple  # named tuples are read back from tuples
+        return kind(_without_enums(item) for item in value)
+    return value
+
+
 def restore(value: Json) -> Any:
     """Read what :func:`plain` wrote."""
     if type(value) is list:
@@ -157,11 +176,19 @@ class Converter:
             return self._write_plain(value, what)
         try:
             checked = self._adapter.validate_python(value)
-            return self._adapter.dump_python(checked, mode="json", warnings="error", by_alias=True)
         except ValidationError as error:
             raise PayloadError(f"{what} does not fit {describe(self.annotation)}: {_reason(error)}") from None
-        except (PydanticSerializationError, ValueError, TypeError) as error:
-            raise PayloadError(f"{what}: {type(value).__name__} can't be recorded as JSON: {error}. {_HOW}") from None
+        try:
+            return self._adapter.dump_python(checked, mode="json", warnings="error", by_alias=True)
+        except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+            return self._write_tagged(checked, what, error)
+
+    def _write_tagged(self, value: Any, what: str, why: Exception) -> Json:
+        """Write what pydantic has no JSON for, such as bytes in a model that are no text, the way untyped values are written."""
+        try:
+            return _tag("tagged", plain(_without_enums(self._adapter.dump_python(value, by_alias=True))))  # type: ignore[union-attr]
+        except (PydanticSerializationError, PayloadError, ValueError, TypeError, RecursionError):
+            raise PayloadError(f"{what}: {type(value).__name__} can't be recorded as JSON: {why}. {_HOW}") from None
 
     def _write_plain(self, value: Any, what: str) -> Json:
         try:
@@ -182,16 +209,23 @@ class Converter:
             except PayloadError as error:
                 raise PayloadError(f"{what}: {error}") from None
         try:
-            # Strings are how JSON carries UUIDs, dates and bytes, hence not strict.
-            return self._adapter.validate_python(recorded) if type(recorded) in _PLAIN else self._read_json(recorded)
+            return self._read_typed(recorded)
         except ValidationError as error:
             try:  # sent by a program that knows no annotations, with Celery's tags
                 return self._adapter.validate_python(restore(recorded))
             except (ValidationError, PayloadError):
                 raise PayloadError(f"{what} does not fit {describe(self.annotation)}: {_reason(error)}") from None
+        except PayloadError as error:
+            raise PayloadError(f"{what}: {error}") from None
 
-    def _read_json(self, recorded: Json) -> Any:
-        return self._adapter.validate_json(to_text(recorded))  # type: ignore[union-attr]
+    def _read_typed(self, recorded: Json) -> Any:
+        adapter: TypeAdapter[Any] = self._adapter  # type: ignore[assignment]
+        if type(recorded) in _QUICK or (self.annotation is str and type(recorded) is str):
+            return adapter.validate_python(recorded)
+        if type(recorded) is dict and recorded.get("__type__") == "tagged":
+            return adapter.validate_python(restore(recorded))
+        # As JSON, where strings are how UUIDs, dates and bytes are carried; Python's way of looking at a string is stricter.
+        return adapter.validate_json(to_text(recorded))
 
 
 _HOW: Final = (
@@ -226,17 +260,33 @@ def _cached_adapter(annotation: Any) -> TypeAdapter[Any]:
 
 
 def _make_adapter(annotation: Any) -> TypeAdapter[Any]:
-    config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
+    config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
     try:
-        try:
-            return TypeAdapter(annotation, config=config)
-        except PydanticUserError:  # models, dataclasses and TypedDicts bring their own configuration
-            return TypeAdapter(annotation)
-    except PydanticSchemaGenerationError:
+        with _old_typed_dicts():
+            try:
+                return TypeAdapter(annotation, config=config)
+            except PydanticUserError as error:  # models, dataclasses and TypedDicts bring their own configuration
+                if error.code != "type-adapter-config-unused":
+                    raise
+                return TypeAdapter(annotation)
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise PayloadError(
             f"pydantic knows no way to record {describe(annotation)} as JSON. Give the type a "
-            f"__get_pydantic_core_schema__, or annotate with a type that has one"
+            f"__get_pydantic_core_schema__, or annotate with a type that has one ({str(error).splitlines()[0]})"
         ) from None
+
+
+@contextmanager
+def _old_typed_dicts() -> Iterator[None]:
+    """Have pydantic take typing.TypedDict before Python 3.12 too; it refuses it there only for the sake of generic ones."""
+    if sys.version_info >= (3, 12) or getattr(_generate_schema, "_SUPPORTS_TYPEDDICT", True):
+        yield
+        return
+    _generate_schema._SUPPORTS_TYPEDDICT = True  # noqa: SLF001 - there is no public way
+    try:
+        yield
+    finally:
+        _generate_schema._SUPPORTS_TYPEDDICT = False  # noqa: SLF001
 
 
 UNTYPED: Final = Converter(Any)

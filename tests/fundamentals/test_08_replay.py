@@ -166,8 +166,8 @@ def _open_a_file() -> None:
     Path(__file__).read_text()
 
 
-def _open_a_connection() -> None:
-    socket.create_connection(("127.0.0.1", 9))
+def _look_up_a_host() -> None:
+    socket.getaddrinfo("127.0.0.1", 9)
 
 
 def _run_a_program() -> None:
@@ -186,7 +186,7 @@ def _draw_an_id() -> None:
     ("call", "named", "instead"),
     [
         (_open_a_file, "pathlib.Path.read_text", "move it into an activity"),
-        (_open_a_connection, "socket.create_connection", "move it into an activity"),
+        (_look_up_a_host, "socket.getaddrinfo", "move it into an activity"),
         (_run_a_program, "subprocess.run", "move it into an activity"),
         (_sleep, "time.sleep", "write `await ctx.sleep(...)`"),
         (_draw_an_id, "uuid.uuid4", "write `ctx.uuid4()`"),
