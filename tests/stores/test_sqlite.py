@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -24,28 +23,43 @@ def opened(url: str, clock: ManualClock | None = None) -> Iterator[SqlStore]:
     store.close()
 
 
+@pytest.fixture(scope="module")
+def shared_store(url: str) -> Iterator[SqlStore]:
+    yield from opened(url)
+
+
+@pytest.fixture(scope="module")
+def other_store(url: str, shared_store: SqlStore) -> Iterator[SqlStore]:
+    yield from opened(url)
+
+
+@pytest.fixture(scope="module")
+def the_clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(scope="module")
+def in_memory(the_clock: ManualClock) -> Iterator[SqlStore]:
+    yield from opened("sqlite://", the_clock)
+
+
 class TestSqliteFile(StoreContract):
     @pytest.fixture
-    def store(self, url: str) -> Iterator[SqlStore]:
-        yield from opened(url)
+    def store(self, shared_store: SqlStore) -> SqlStore:
+        return shared_store
 
     @pytest.fixture
-    def second(self, url: str, store: SqlStore) -> Iterator[SqlStore]:
-        yield from opened(url)
+    def second(self, other_store: SqlStore) -> SqlStore:
+        return other_store
 
 
-class TestSqliteByAManualClock(StoreContract):
-    def make_clock(self) -> ManualClock:
-        return ManualClock()
-
-    @pytest.fixture
-    def store(self, tmp_path: Path, clock: ManualClock) -> Iterator[SqlStore]:
-        yield from opened(f"sqlite:///{tmp_path / 'store.db'}", clock)
-
-
-class TestSqliteInMemory(StoreContract):
+class TestSqliteInMemoryByAManualClock(StoreContract):
     rounds = 5
 
     @pytest.fixture
-    def store(self) -> Iterator[SqlStore]:
-        yield from opened("sqlite://")
+    def clock(self, the_clock: ManualClock) -> ManualClock:
+        return the_clock
+
+    @pytest.fixture
+    def store(self, in_memory: SqlStore) -> SqlStore:
+        return in_memory

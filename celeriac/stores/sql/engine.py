@@ -11,10 +11,9 @@ from typing import Any, Final
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from celeriac.errors import ConfigurationError, MissingExtra
-from celeriac.stores.sql import forks
 
 _BUSY: Final = 5.0
 """Seconds that SQLite waits for a lock before it says that it is busy; then the store tries again."""
@@ -29,18 +28,17 @@ _DEFAULT_DRIVERS: Final = {
 }
 
 
-def make_engine(url: str | URL, *, connections: int = 1) -> Engine:
-    """Make an engine of the store's own.
+def make_engine(url: str | URL) -> Engine:
+    """Make an engine of the store's own, without a pool: :class:`.Connections` keeps what it opens.
 
     :param url: as SQLAlchemy takes it. Without a driver PostgreSQL means psycopg and MariaDB pymysql. On
         PostgreSQL ``?prepare_threshold=none`` keeps psycopg from preparing statements, for a PgBouncer that
         can't have it.
-    :param connections: how many connections a process may open; threads beyond that wait for one another.
     :raises ConfigurationError: a URL that can't work.
     :raises MissingExtra: the database's driver is not installed.
     """
     parsed = _parse(url)
-    options: dict[str, Any] = {"poolclass": QueuePool, "pool_size": connections, "max_overflow": 0}
+    options: dict[str, Any] = {"poolclass": NullPool}
     family = parsed.get_backend_name()
     if family == "postgresql":
         parsed, connect = _postgresql(parsed)
@@ -48,16 +46,15 @@ def make_engine(url: str | URL, *, connections: int = 1) -> Engine:
         connect = {"timeout": _BUSY, "check_same_thread": False, "cached_statements": 256}
         options["isolation_level"] = "AUTOCOMMIT"  # that is: ours begin explicitly
         if parsed.database in {None, "", ":memory:"}:  # each connection would be another database
-            options["pool_size"] = 1
+            options |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
     else:
         connect = {"connect_timeout": _CONNECT, "charset": "utf8mb4"}
         connect = {name: value for name, value in connect.items() if name not in parsed.query}
-        # Idle connections are closed by the server after wait_timeout, and many networks before that.
-        options["pool_recycle"] = 1800
     engine = _create(parsed, connect, options)
     if family == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
-    forks.guard(engine)
+    elif family == "postgresql":
+        event.listen(engine, "connect", _configure_postgresql)
     return engine
 
 
@@ -115,3 +112,12 @@ def _configure_sqlite(connection: sqlite3.Connection, _: Any) -> None:
             time.sleep(0.01)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _configure_postgresql(connection: Any, _: Any) -> None:
+    """See to read committed: a stricter default would turn every wait for a row into a failure to be retried."""
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        (level,) = cursor.execute("SHOW default_transaction_isolation").fetchone()
+        if level != "read committed":
+            cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED")

@@ -1,31 +1,36 @@
 """Connections end at a fork: a child that used its parent's would read the parent's answers.
 
-``os.register_at_fork`` reaches every way of forking (prefork pools, web servers that load first and fork
-then), which no signal of Celery's does.
+``os.register_at_fork`` reaches every way of forking (prefork pools, web servers that load first and fork then),
+which no signal of Celery's does.
 """
 
 from __future__ import annotations
 
 import os
 import weakref
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from sqlalchemy.engine import Engine
 
-_engines: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
+class Guarded(Protocol):
+    """What a child process must not use as its parent left it."""
+
+    def forget(self) -> Any:
+        """Let go of it without closing anything, and return what must be kept from the garbage collector."""
+        ...
+
+
+_guarded: Final[weakref.WeakSet[Guarded]] = weakref.WeakSet()
 _graveyard: Final[list[Any]] = []
-"""Pools of the parent, kept for ever: closing a SQLite connection that came over a fork may harm the file."""
+"""The parents' connections, kept for ever: closing a SQLite connection that came over a fork may harm the file."""
 
 
-def guard(engine: Engine) -> None:
-    """Have the engine begin with an empty pool in every child process."""
-    _engines.add(engine)
+def guard(held: Guarded) -> None:
+    """Have it begin anew in every child process."""
+    _guarded.add(held)
 
 
 def _in_child() -> None:
-    for engine in list(_engines):
-        _graveyard.append(engine.pool)
-        engine.dispose(close=False)
+    _graveyard.extend(held.forget() for held in list(_guarded))
 
 
 os.register_at_fork(after_in_child=_in_child)

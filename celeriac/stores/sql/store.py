@@ -72,9 +72,10 @@ class SqlStore:
         engine = (
             url_or_engine
             if isinstance(url_or_engine, Engine)
-            else make_engine(url_or_engine, connections=connections)
+            else make_engine(url_or_engine)
         )
-        self.db = Database(engine, make_tables(table_prefix, schema), owned=self._owned, clock=clock)
+        tables = make_tables(table_prefix, schema)
+        self.db = Database(engine, tables, owned=self._owned, clock=clock, connections=connections)
         access = Access(self.db)
         self._runs: Runs
         self._deliveries: Deliveries
@@ -124,7 +125,7 @@ class SqlStore:
     def close(self) -> None:
         """Close the connections, unless the engine is the application's."""
         if self._owned:
-            self.db.engine.dispose()
+            self.db.connections.close()
 
     # -- starting and delivering -------------------------------------------------------------------
 

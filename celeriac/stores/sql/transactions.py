@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, NoReturn, TypeVar
 
-from sqlalchemy import ColumnElement, event, exc
+from sqlalchemy import ColumnElement, exc
 from sqlalchemy.engine import Engine
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.expression import ClauseElement
 
 from celeriac.errors import CeleriacError, SchemaMismatch, StoreError, StoreUnavailable
-from celeriac.stores.sql import forks
 from celeriac.stores.sql.clock import Clock, host_clock, store_now
+from celeriac.stores.sql.connections import Connections
 from celeriac.stores.sql.drivers import driver_for
 from celeriac.stores.sql.faults import CommitUnknown, Fault, Undo, UniqueViolation
 from celeriac.stores.sql.schema import Tables
@@ -76,9 +77,18 @@ class Database:
 
     :param owned: the engine was made for this store and is closed with it.
     :param clock: the clock in force instead of the server's, or None.
+    :param connections: how many connections an engine of our own may open.
     """
 
-    def __init__(self, engine: Engine, tables: Tables, *, owned: bool, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tables: Tables,
+        *,
+        owned: bool,
+        clock: Clock | None = None,
+        connections: int = 1,
+    ) -> None:
         self.engine = engine
         self.tables = tables
         self.dialect = engine.dialect
@@ -88,8 +98,7 @@ class Database:
         self.trace: Callable[[str], None] | None = None
         """Called with the text of each statement before it runs; for tests and benchmarks."""
         self._clock = clock or host_clock
-        forks.guard(engine)
-        event.listen(engine, "checkout", self._check_alive)
+        self.connections = Connections(engine, self.driver, connections)
 
     def statement(self, clause: ClauseElement, columns: Sequence[str] | None = None) -> Statement:
         """Compile a statement for this database."""
@@ -109,15 +118,15 @@ class Database:
         :raises UniqueViolation: a row with the same key is there.
         :raises CommitUnknown: the connection was lost while the commit was under way.
         """
-        return self._again(lambda: self._write(work))
+        return self._again(self._write, work)
 
     def snapshot(self, work: Callable[[Session], T]) -> T:
         """Run ``work``, which only reads, in a transaction that sees one state of the database."""
-        return self._again(lambda: self._snapshot(work))
+        return self._again(self._snapshot, work)
 
     def single(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` without a transaction around it: each of its statements is one of its own."""
-        return self._again(lambda: self._single(work))
+        return self._again(self._single, work)
 
     def change(self, statement: Statement | Raw, values: Mapping[str, Any]) -> int:
         """Run one statement that writes, as a transaction of its own, and return how many rows it changed."""
@@ -125,81 +134,51 @@ class Database:
             return self.single(lambda session: session.execute(statement, values))
         return self.write(lambda session: session.execute(statement, values))
 
-    def _write(self, work: Callable[[Session], T]) -> T:
+    def _write(self, connection: Any, session: Session, work: Callable[[Session], T]) -> T:
         driver = self.driver
-        with self._connection() as (connection, session):
-            driver.begin(connection, session.cursor)
-            try:
-                result = work(session)
-            except Undo as undo:
-                driver.rollback(connection, session.cursor)
-                return undo.result  # type: ignore[no-any-return]
-            except BaseException:
-                self._try_rollback(connection, session.cursor)
-                raise
-            try:
-                driver.commit(connection, session.cursor)
-            except Exception as error:
-                if driver.fault(error) is Fault.LOST:
-                    raise CommitUnknown(f"the connection was lost during a commit: {_line(error)}") from error
-                self._try_rollback(connection, session.cursor)
-                raise
-            return result
+        driver.begin(connection, session.cursor)
+        try:
+            result = work(session)
+        except Undo as undo:
+            driver.rollback(connection, session.cursor)
+            return undo.result  # type: ignore[no-any-return]
+        except BaseException as error:
+            self._try_rollback(connection, session.cursor, error)
+            raise
+        try:
+            driver.commit(connection, session.cursor)
+        except BaseException as error:
+            if isinstance(error, Exception) and driver.fault(error) is Fault.LOST:
+                raise CommitUnknown(f"the connection was lost during a commit: {_line(error)}") from error
+            self._try_rollback(connection, session.cursor, error)
+            raise
+        return result
 
-    def _snapshot(self, work: Callable[[Session], T]) -> T:
-        driver = self.driver
-        with self._connection() as (connection, session):
-            driver.begin_snapshot(connection, session.cursor)
-            try:
-                return work(session)
-            finally:
-                self._try_rollback(connection, session.cursor)
+    def _snapshot(self, connection: Any, session: Session, work: Callable[[Session], T]) -> T:
+        self.driver.begin_snapshot(connection, session.cursor)
+        try:
+            result = work(session)
+        except BaseException as error:
+            self._try_rollback(connection, session.cursor, error)
+            raise
+        self.driver.rollback(connection, session.cursor)
+        return result
 
-    def _single(self, work: Callable[[Session], T]) -> T:
-        with self._connection() as (_, session):
-            return work(session)
+    def _single(self, _: Any, session: Session, work: Callable[[Session], T]) -> T:
+        return work(session)
+
+    def _try_rollback(self, connection: Any, cursor: Any, error: BaseException) -> None:
+        if self._usable_after(error):
+            with suppress(Exception):  # the error that led here says more
+                self.driver.rollback(connection, cursor)
 
     # -- connections and failures ------------------------------------------------------------------
 
-    @contextmanager
-    def _connection(self) -> Iterator[tuple[Any, Session]]:
-        pooled = self.engine.raw_connection()
-        connection: Any = pooled.dbapi_connection
-        try:
-            self.driver.prepare(connection)
-            cursor = connection.cursor()
-            yield connection, Session(cursor, self._clock, self.trace)
-            cursor.close()
-            self.driver.restore(connection)
-        except BaseException as error:
-            # A connection whose state is unknown is not for anybody else: not after a lost one, not after a
-            # KeyboardInterrupt or a soft time limit in the middle of an answer.
-            if not isinstance(error, (CeleriacError, UniqueViolation)) and not self._harmless(error):
-                pooled.invalidate(error)
-            else:
-                self.driver.restore(connection)
-            raise
-        finally:
-            pooled.close()
-
-    def _harmless(self, error: BaseException) -> bool:
-        return self.driver.in_process or (isinstance(error, Exception) and self.driver.answered(error))
-
-    def _try_rollback(self, connection: Any, cursor: Any) -> None:
-        try:
-            self.driver.rollback(connection, cursor)
-        except Exception:  # noqa: BLE001 - the error that led here says more
-            return
-
-    def _check_alive(self, connection: Any, record: Any, _: Any) -> None:
-        if connection is not None and not self.driver.alive(connection):
-            raise exc.DisconnectionError("the server has closed the connection")
-
-    def _again(self, run: Callable[[], T]) -> T:
+    def _again(self, run: Callable[[Any, Session, Callable[[Session], T]], T], work: Callable[[Session], T]) -> T:
         pause = _FIRST_PAUSE
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return run()
+                return self._once(run, work)
             except (CeleriacError, UniqueViolation):
                 raise
             except Exception as error:  # noqa: BLE001 - sorted out by what the driver's exceptions mean
@@ -208,6 +187,39 @@ class Database:
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             pause *= 2
         raise StoreError("unreachable")  # pragma: no cover
+
+    def _once(self, run: Callable[[Any, Session, Callable[[Session], T]], T], work: Callable[[Session], T]) -> T:
+        connections, driver = self.connections, self.driver
+        pooled = connections.take()
+        try:
+            connection: Any = pooled.dbapi_connection
+            driver.prepare(connection)
+            cursor = connection.cursor()
+            result = run(connection, Session(cursor, self._clock, self.trace), work)
+            cursor.close()
+            driver.restore(connection)
+        except BaseException as error:
+            # A connection whose state is unknown is not for anybody else: not a lost one, and not one that a
+            # KeyboardInterrupt or a soft time limit struck in the middle of an answer.
+            self._put_away(pooled, error)
+            raise
+        connections.give(pooled)
+        return result
+
+    def _put_away(self, pooled: PoolProxiedConnection, error: BaseException) -> None:
+        if self._usable_after(error):
+            with suppress(Exception):
+                self.driver.restore(pooled.dbapi_connection)
+                self.connections.give(pooled)
+                return
+        self.connections.drop(pooled)
+
+    def _usable_after(self, error: BaseException) -> bool:
+        if self.driver.in_process:
+            return True
+        if isinstance(error, (CeleriacError, UniqueViolation)):
+            return not isinstance(error, StoreUnavailable)
+        return isinstance(error, Exception) and self.driver.answered(error)
 
     def _fault(self, error: Exception) -> Fault:
         if isinstance(error, (exc.DisconnectionError, exc.TimeoutError)):

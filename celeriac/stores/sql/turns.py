@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import case, delete, func, null, or_, select, update
+from sqlalchemy import case, delete, exists, func, null, or_, select, update
 
 from celeriac.orchestrator.model import (
     Commit,
@@ -129,31 +129,31 @@ class Turns:
                 attempt=0,
             )
         )
-        # A paused run stays so.
+        declined = number("declined") == 1
+        # A paused run stays so; one whose turn was declined goes on waiting for a worker that has its code.
         self._block = db.statement(
             update(runs)
             .where(
-                self._access.this_run,
-                runs.c.open_id.is_not(None),
-                runs.c.status != word(WorkflowStatus.PAUSED),
+                self._access.this_run, runs.c.open_id.is_not(None), runs.c.status != word(WorkflowStatus.PAUSED)
             )
-            .values(status=word(WorkflowStatus.BLOCKED), blocked=text("blocked"), updated_at=db.now)
+            .values(
+                blocked=text("blocked"),
+                status=case((declined, runs.c.status), else_=word(WorkflowStatus.BLOCKED)),
+                updated_at=case((declined, runs.c.updated_at), else_=db.now),
+            )
         )
-        # A run whose turn was declined goes on waiting for a worker that has its code.
-        self._note = db.statement(
-            update(runs)
-            .where(self._access.this_run, runs.c.open_id.is_not(None))
-            .values(blocked=text("blocked"))
-        )
-        blocked_runs = select(runs.c.run_id).where(
-            runs.c.namespace == text("namespace"), runs.c.status == word(WorkflowStatus.BLOCKED)
+        # From the task rows to the runs: closed runs, of which there are many more, have no turn row.
+        blocked = exists().where(
+            runs.c.run_id == tasks.c.run_id, runs.c.status == word(WorkflowStatus.BLOCKED)
         )
         self._wake_blocked = db.statement(
             update(tasks)
             .where(
+                tasks.c.namespace == text("namespace"),
+                tasks.c.due_at.is_not(None),
                 tasks.c.kind == word(TaskKind.TURN),
                 tasks.c.state == word(TaskState.QUEUED),
-                tasks.c.run_id.in_(blocked_runs),
+                blocked,
             )
             .values(due_at=db.now)
         )
@@ -300,33 +300,26 @@ class Turns:
         self, run_id: str, *, token: str, delay: Micros, blocked: Mapping[str, Json] | None, declined: bool
     ) -> bool:
         """Give a claimed turn back, due again after ``delay``."""
-        reason = text_of(blocked)
-        return self._db.write(
-            lambda session: self._release(session, run_id, token, delay, reason, declined=declined)
-        )
+        values = {"run_id": run_id, "blocked": text_of(blocked), "declined": int(declined)}
 
-    def _release(
-        self, session: Session, run_id: str, token: str, delay: Micros, reason: str | None, *, declined: bool
-    ) -> bool:
-        access = self._access
-        if reason is not None:
-            # Before the turn row, as everywhere: first the run's lock, then its tasks'.
-            session.execute(self._note if declined else self._block, {"run_id": run_id, "blocked": reason})
-        turn = access.task(session, run_id, TaskKind.TURN, 0)
-        if turn is None or turn.token != token:
-            raise Undo(result=False)
-        found = session.row(self._status, {"run_id": run_id})
-        if found is None:
-            raise Undo(result=False)
-        released = rows.turn_released(
-            turn, found[-1] + delay, blocked=reason is not None, declined=declined
-        )
-        access.put_task(session, released)
-        return True
+        def work(session: Session) -> bool:
+            if blocked is not None:
+                # Before the turn row, as everywhere: first the run's lock, then its tasks'.
+                session.execute(self._block, values)
+            found = session.row(self._status, {"run_id": run_id})
+            turn = self._access.task(session, run_id, TaskKind.TURN, 0)
+            if found is None or turn is None or turn.token != token:
+                raise Undo(result=False)
+            due_at = found[-1] + delay
+            released = rows.turn_released(turn, due_at, blocked=blocked is not None, declined=declined)
+            self._access.put_task(session, released)
+            return True
+
+        return self._db.write(work)
 
     def wake_blocked(self, namespace: str) -> int:
         """Make the turns of all blocked runs due now."""
-        return self._db.write(lambda session: session.execute(self._wake_blocked, {"namespace": namespace}))
+        return self._db.change(self._wake_blocked, {"namespace": namespace})
 
 
 # -- shared with the fast path ---------------------------------------------------------------------

@@ -12,7 +12,7 @@ from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.postgres.texts import FENCE, NOT_SYNCHRONOUS, Texts
 from celeriac.stores.sql.tasks import Tasks
 from celeriac.stores.sql.transactions import Database
-from celeriac.stores.sql.values import TASK, ref_of, task_of, text_of
+from celeriac.stores.sql.values import REF, TASK, head_of, ref_of, task_of, text_of
 
 _CLAIM: Final = """
     UPDATE {tasks} t SET
@@ -25,7 +25,8 @@ _CLAIM: Final = """
         AND t.attempt = %(attempt)s AND t.cancel_requested = 0
         AND (t.state = 'queued' OR (t.state = 'running' AND t.inner_retries < %(inner)s))
         AND r.run_id = t.run_id AND r.open_id IS NOT NULL
-    RETURNING {task}, {ref}, n.now, CASE WHEN t.repeatable = 1 THEN {not_synchronous} END
+    RETURNING {task}, {ref}, {head}, r.status = 'running' AND NOT EXISTS (SELECT 1 FROM {inbox} i WHERE i.run_id = t.run_id),
+        n.now, CASE WHEN t.repeatable = 1 THEN {not_synchronous} END
 """
 _HELD: Final = "t.state = 'running' AND " + FENCE
 _BEAT: Final = """
@@ -90,7 +91,10 @@ class PostgresTasks(Tasks):
             "worker": worker,
         }
         row = self._db.single(lambda session: session.row(self._claim, values))
-        return None if row is None else Claim(task_of(row), ref_of(row[len(TASK) :]), row[-2])
+        if row is None:
+            return None
+        head = head_of(row[len(TASK) + len(REF) :]) if row[-3] else None
+        return Claim(task_of(row), ref_of(row[len(TASK) :]), row[-2], head)
 
     def heartbeat(self, fence: Fence, details: Json) -> Pulse:
         """Record progress and move on the heartbeat's deadline."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from celeriac.stores.sql.statements import NOW, Raw
 from celeriac.stores.sql.transactions import Database
-from celeriac.stores.sql.values import REF, RUN, TASK
+from celeriac.stores.sql.values import HEAD, REF, RUN, TASK
 
 NOT_SYNCHRONOUS: Final = "set_config('synchronous_commit', 'off', true)"
 """Lets the transaction that calls it end without waiting for the disk: for claims that may be lost in a crash."""
@@ -31,6 +31,7 @@ class Texts:
             # Read once in a statement, and not before its locks are taken where that matters.
             "now": f"%({NOW})s::bigint" if self._injected else "(extract(epoch from clock_timestamp()) * 1000000)::bigint",
             "run": ", ".join(f"r.{name}" for name in RUN),
+            "head": ", ".join(f"r.{name}" for name in HEAD),
             "ref": ", ".join(f"r.{name}" for name in REF),
             "task": ", ".join(f"t.{name}" for name in TASK),
         }

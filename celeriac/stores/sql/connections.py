@@ -1,0 +1,101 @@
+"""A process's connections to one store: opened when needed, kept, looked at before each use, never carried over a fork."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import NullPool, PoolProxiedConnection
+
+from celeriac.errors import StoreUnavailable
+from celeriac.stores.sql import forks
+from celeriac.stores.sql.drivers import Driver
+
+_PATIENCE: Final = 30.0
+"""Seconds that a thread waits for a connection which others use."""
+
+
+class Connections:
+    """Hands connections out, one thread each.
+
+    An engine of our own has no pool: its few connections are kept here, which takes a tenth of the time. Those of an engine
+    that the application shares with us come from its pool and go back there after each use.
+
+    :param size: how many connections of our own engine there may be.
+    """
+
+    def __init__(self, engine: Engine, driver: Driver, size: int) -> None:
+        self.engine = engine
+        self._driver = driver
+        self._keeps = isinstance(engine.pool, NullPool)
+        self._size = size
+        self._begin_anew()
+        forks.guard(self)
+
+    def _begin_anew(self) -> None:
+        self._idle: list[PoolProxiedConnection] = []
+        self._room = threading.Semaphore(self._size)
+
+    def take(self) -> PoolProxiedConnection:
+        """Return a connection that is alive as far as can be told without asking the server.
+
+        :raises StoreUnavailable: all are in use, for too long.
+        :raises Exception: whatever the driver says when it can't connect.
+        """
+        if not self._keeps:
+            return self._take_pooled()
+        if not self._room.acquire(timeout=_PATIENCE):
+            raise StoreUnavailable(f"all {self._size} connections to the store were in use for {_PATIENCE:g} s")
+        try:
+            while self._idle:
+                pooled = self._idle.pop()
+                if self._driver.alive(pooled.dbapi_connection):
+                    return pooled
+                _discard(pooled)
+            return self.engine.raw_connection()
+        except BaseException:
+            self._room.release()
+            raise
+
+    def _take_pooled(self) -> PoolProxiedConnection:
+        # As many dead ones as a pool may hold, after a restart of the server; a pool that has none left opens one.
+        while True:
+            pooled = self.engine.raw_connection()
+            if self._driver.alive(pooled.dbapi_connection):
+                return pooled
+            _discard(pooled)
+
+    def give(self, pooled: PoolProxiedConnection) -> None:
+        """Take a connection back that is fit for further use."""
+        if self._keeps:
+            self._idle.append(pooled)
+            self._room.release()
+        else:
+            pooled.close()
+
+    def drop(self, pooled: PoolProxiedConnection) -> None:
+        """Take a connection back that nobody should use any more."""
+        _discard(pooled)
+        if self._keeps:
+            self._room.release()
+
+    def close(self) -> None:
+        """Close what is idle. A connection that is needed afterwards is opened anew."""
+        while self._idle:
+            _discard(self._idle.pop())
+        self.engine.dispose()
+
+    def forget(self) -> Any:
+        """Begin with none, in a child process; returns those of the parent."""
+        old = (self._idle, self._room, self.engine.pool)
+        self._begin_anew()
+        self.engine.dispose(close=False)
+        return old
+
+
+def _discard(pooled: PoolProxiedConnection) -> None:
+    try:
+        pooled.invalidate()
+    finally:
+        pooled.close()
