@@ -7,7 +7,7 @@ import inspect
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, MutableMapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -118,7 +118,8 @@ class WorkflowContext:
         :raises TimeoutError: (when awaited) it did not come in time.
         """
         limit = None if timeout is None else seconds(timeout, name="timeout")
-        return self._wait(self._run.signals.take(_name(signal)), limit)
+        name = _name(signal)
+        return self._wait(lambda: self._run.signals.take(name), limit)
 
     def receive_signal(self, signal: SignalType[T] | str) -> SignalReceiver[T]:
         """Return the signals of this name: await it for the next one, iterate it for all."""
@@ -143,7 +144,7 @@ class WorkflowContext:
             except (Held, KeyboardInterrupt, *self._run.interrupts):
                 raise
             except BaseException as error:  # noqa: BLE001 - as a task that raises and that nobody awaits
-                outcome = report(error)
+                outcome = report(error.with_traceback(None))
             if asyncio.iscoroutine(outcome):
                 loop.create_task(outcome, name=name)
 
@@ -158,7 +159,7 @@ class WorkflowContext:
         :raises TimeoutError: (when awaited) it did not hold in time.
         """
         limit = None if timeout is None else seconds(timeout, name="timeout")
-        return self._wait(self._until(condition), limit)
+        return self._wait(lambda: self._until(condition), limit)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         if condition():
@@ -167,12 +168,11 @@ class WorkflowContext:
         self._run.conditions.append((condition, waiter))
         await waiter
 
-    def _wait(self, code: Any, limit: float | None) -> DurableTask[Any]:
-        if not self._run.alive:
-            code.close()
-            self._run.check_alive()
-        task: DurableTask[Any] = DurableTask(code if limit is None else _limited(code, limit), loop=self._run.loop)
-        self._run.loop.keep(task)
+    def _wait(self, make: Callable[[], Coroutine[Any, Any, Any]], limit: float | None) -> DurableTask[Any]:
+        self._run.check_alive()
+        loop = self._run.loop
+        task: DurableTask[Any] = DurableTask(make() if limit is None else _limited(make, limit), loop=loop)
+        loop.keep(task)
         return task
 
     def first(self, *awaitables: Awaitable[Any]) -> DurableTask[tuple[int, Any]]:
@@ -184,7 +184,7 @@ class WorkflowContext:
             raise InvalidCall("ctx.first() needs something to wait for, such as ctx.first(activity, ctx.wait_signal('stop'))")
         self._run.check_alive()
         waiting = [asyncio.ensure_future(each, loop=self._run.loop) for each in awaitables]
-        race = self._wait(_first(waiting), None)
+        race = self._wait(lambda: _first(waiting), None)
         race.add_done_callback(lambda _: _let_go(waiting))
         return race
 
@@ -309,15 +309,13 @@ def _let_go(losers: list[asyncio.Future[Any]]) -> None:
             each.exception()  # what a loser raised is nobody's concern
 
 
-async def _limited(code: Any, limit: float) -> Any:
+async def _limited(make: Callable[[], Coroutine[Any, Any, Any]], limit: float) -> Any:
     if limit == 0:  # a timeout of zero makes no timer: look once and give up
-        task = asyncio.ensure_future(code)
+        task = asyncio.ensure_future(make())
         await asyncio.sleep(0)
         if not task.done():
             task.cancel()
             raise TimeoutError
         return task.result()
     async with asyncio.timeout(limit):
-        return await code
-
-
+        return await make()

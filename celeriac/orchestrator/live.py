@@ -174,6 +174,8 @@ class LiveRun:
 
     def _note_exit(self, error: SystemExit) -> None:
         """Account for an attempt to leave: a task keeps it as its exception, where it counts like any other; others don't."""
+        # What it went through on its way out of the loop would keep the task alive, and its exception from being missed.
+        error.__traceback__ = _users_part(error.__traceback__)
         tasks = self.loop._tasks  # noqa: SLF001 - the finished ones too, which nobody else has to know
         if not any(getattr(each, "_exception", None) is error for each in tasks):
             self.loop.call_exception_handler({"message": "a callback tried to leave", "exception": error})
@@ -523,6 +525,12 @@ def raised_at(traceback: TracebackType | None) -> str:
             found = f"{filename}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return found
+
+
+def _users_part(traceback: TracebackType | None) -> TracebackType | None:
+    while traceback is not None and place_of(traceback.tb_frame.f_code.co_filename) in _NOT_THE_USERS:
+        traceback = traceback.tb_next
+    return traceback
 
 
 async def _plain(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
