@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import dataclasses
-import datetime
+import datetime as dt
 import inspect
 import sys
 import types
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, _state
 
 import celeriac
 from celeriac.testing.environment import WorkflowEnvironment
@@ -31,13 +31,15 @@ MODULE = "shop.flows"
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
     """A module with the names that the pages take for granted."""
+    # Celery shares a task with every app of the process that comes later, and so with the other pages'.
+    monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
     found = types.ModuleType(MODULE)
     app = Celery("shop", broker="memory://", set_as_current=False)
     app.conf.task_always_eager = True
     durable = celeriac.Celeriac(app, store="memory://")
     names = {each: getattr(celeriac, each) for each in celeriac.__all__}
     found.__dict__.update(
-        names, app=app, durable=durable, asyncio=asyncio, timedelta=datetime.timedelta, dataclass=dataclasses.dataclass
+        names, app=app, durable=durable, asyncio=asyncio, timedelta=dt.timedelta, dataclass=dataclasses.dataclass
     )
     monkeypatch.setitem(sys.modules, MODULE, found)
     for each in _shop():
