@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from celeriac.activities.options import ActivityOptions
     from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 
+_NO_MORE: Final = "nothing more in this step"
 _NOT_THE_USERS: Final = frozenset({Place.CELERIAC, Place.GENERATED, Place.STDLIB, Place.TRUSTED})
 
 
@@ -128,12 +129,14 @@ class LiveRun:
         at: Micros,
         recorded: Sequence[events.HistoryEvent] | None = None,
         early: Sequence[events.SignalReceived] = (),
+        number: int = 0,
     ) -> list[commands.Command]:
         """Feed one input, run the code until nothing is ready, and return what it asked for, in program order.
 
         :param early: signals that came before the function's start, with the start only.
         :param at: when the input was taken up; the loop's clock until the next one.
         :param recorded: on replay, the effects that the history has for this step; the commands must agree with them.
+        :param number: on replay, the input's number in the history.
         :raises NonDeterminismError: they don't.
         :raises Held: the step can't be carried out; the run must be discarded.
         """
@@ -154,7 +157,7 @@ class LiveRun:
             self._recorded = {}
         issued = list(self._step.values())
         if recorded is not None:
-            self._compare(issued, effects)
+            self._compare(issued, effects, number)
         return issued
 
     def _run(self) -> None:
@@ -191,23 +194,22 @@ class LiveRun:
         """Whether what the code logs has been logged before, or is none of the log's business."""
         return self.replaying or self.only_looks or not self.alive
 
-    def _compare(self, issued: Sequence[commands.Command], effects: Sequence[tuple[int, events.Event]]) -> None:
-        for position, (number, effect) in enumerate(effects):
+    def _compare(
+        self, issued: Sequence[commands.Command], effects: Sequence[tuple[int, events.Event]], number: int
+    ) -> None:
+        for position, (at, effect) in enumerate(effects):
             if not isinstance(effect, events.Effect):
-                raise RuntimeFault(f"event {number} ({effect.tag}) can't stand among the effects of a step")
+                raise RuntimeFault(f"event {at} ({effect.tag}) can't stand among the effects of a step")
             if position >= len(issued):
-                raise NonDeterminismError(number, commands.describe(effect), "nothing more in this step", None)
+                raise NonDeterminismError(at, commands.describe(effect), _NO_MORE, None)
             command = issued[position]
             if not command.agrees(effect):
-                raise NonDeterminismError(
-                    number, commands.describe(effect), command.phrase(), self._where.get(command.number)
-                )
+                where = self._where.get(command.number)
+                raise NonDeterminismError(at, commands.describe(effect), command.phrase(), where)
         if len(issued) > len(effects):
             command = issued[len(effects)]
-            after = effects[-1][0] + 1 if effects else None
-            raise NonDeterminismError(
-                after, "nothing more in this step", command.phrase(), self._where.get(command.number)
-            )
+            after = (effects[-1][0] if effects else number) + 1
+            raise NonDeterminismError(after, _NO_MORE, command.phrase(), self._where.get(command.number))
 
     # -- inputs --------------------------------------------------------------------------------------------------------
 
@@ -288,7 +290,7 @@ class LiveRun:
         command = make(self._numbers)
         if not self.closed:
             self._step[command.number] = command
-            if self.replaying and not self._is_recorded(command):
+            if self.replaying and self.loop.is_running() and not self._is_recorded(command):
                 self._where[command.number] = user_line(sys._getframe(1))  # noqa: SLF001 - the one cheap way to a frame
         return command
 
@@ -351,7 +353,7 @@ class LiveRun:
         if isinstance(known, events.SideEffectRecorded):
             value: Json = known.value
         elif self.replaying:
-            recorded = commands.describe(known) if known is not None else "nothing more in this step"
+            recorded = commands.describe(known) if known is not None else _NO_MORE
             where = user_line(sys._getframe(1))  # noqa: SLF001 - the one cheap way to a frame
             raise self.hold(NonDeterminismError(at, recorded, f"side effect (command {number})", where))
         elif self.only_looks:

@@ -65,7 +65,7 @@ def feed(run: LiveRun, history: Sequence[HistoryEvent]) -> None:
             raise NonDeterminismError(
                 step.input.number, f"{event.tag} {event.data()}", "nothing that waits for it any more", None
             )
-        run.apply(event, step.input.at, step.effects, step.early)
+        run.apply(event, step.input.at, step.effects, step.early, step.input.number)
         run.version = step.last
     run.replaying = False
 
