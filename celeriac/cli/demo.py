@@ -84,8 +84,11 @@ def _write(screen: Screen, outcome: Outcome, *, keep: bool) -> None:
     for wrong in (*outcome.wrong, *(wrong for each in outcome.verdicts for wrong in each.wrong)):
         screen.say(("FAIL  ", "bold red"), visible(wrong))
     if not outcome.wrong:
-        screen.say("Every activity is recorded once. More executions than activities are attempts that failed, and")
-        screen.say(f"what the kill interrupted and another worker did again: {', '.join(outcome.interrupted)}.")
+        again = ", ".join(outcome.interrupted)
+        screen.write(
+            "Every activity is recorded once. Executions beyond that are attempts that failed, and what the kill "
+            f"interrupted and was done again: {again}."
+        )
     if keep:
         screen.say("Logs, store and thumbnails are in ", (str(outcome.folder), "bold"))
     word = ("PASS", "bold green") if outcome.passed else ("FAIL", "bold red")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from celeriac.orchestrator.events import HistoryEvent
 
 _NUMBER_WIDTH: Final = 4
-_OFFSET_WIDTH: Final = 10
+_OFFSET_WIDTH: Final = 12  # "+14d 3:04:05"
 _WHAT_WIDTH: Final = 25  # "activity cancel requested"
 
 

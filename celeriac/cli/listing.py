@@ -66,7 +66,7 @@ def list_(
     if not found:
         screen.say(("no runs", "dim"))
         return
-    screen.write(runs.table(found, client.store.now()))
+    screen.write(runs.table(found, client.store.now(), screen.console.width))
     if more:
         screen.say((f"{count(len(found), 'run')} shown; there are more (--limit N, --all)", "dim"))
 

@@ -17,7 +17,7 @@ from celeriac.orchestrator.model import SECOND
 from celeriac.orchestrator.status import WorkflowStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from celeriac.orchestrator.model import Micros, Run
 
@@ -35,6 +35,9 @@ STYLES: Final[dict[WorkflowStatus, str]] = {
 _TIMER: Final = re.compile(r"timer until (\S+)")
 _NOTE: Final = 100
 """How many characters of a reason stand in a list."""
+_HEADINGS: Final = ("id", "name", "status", "started", "waits for")
+_ROOM: Final = 30
+"""How many columns are to be left for what a run waits for."""
 
 
 def status_word(status: WorkflowStatus) -> Text:
@@ -71,20 +74,37 @@ def note(run: Run, now: Micros) -> Text:
     return Text()
 
 
-def table(runs: Iterable[Run], now: Micros) -> Table:
-    """Return runs as a table."""
-    found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
-    found.add_column("id", overflow="fold", min_width=12)
-    found.add_column("name", overflow="fold")
-    found.add_column("status", no_wrap=True)
-    found.add_column("started", no_wrap=True)
-    found.add_column("waits for", overflow="fold")
-    for run in runs:
-        found.add_row(
+def table(runs: Sequence[Run], now: Micros, width: int) -> Table:
+    """Return runs as a table: a line each, or two where a line would not hold it.
+
+    :param width: how many columns the screen has.
+    """
+    rows = [
+        (
             plain(run.workflow_id),
-            plain(run.name),
+            plain(run.name, "dim"),
             status_word(run.status),
             Text(relative(run.created_at, now), "dim"),
             note(run, now),
         )
+        for run in runs
+    ]
+    taken = sum(max(len(_HEADINGS[at]), *(row[at].cell_len for row in rows)) + 2 for at in range(4))
+    if width - taken >= _ROOM:
+        return _table(_HEADINGS, rows, width)
+    both = [
+        (Text("\n").join((name, flow)), Text("\n").join((status, since)), what)
+        for name, flow, status, since, what in rows
+    ]
+    return _table(("id, name", "status", "waits for"), both, width)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -> Table:
+    found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
+    for at, heading in enumerate(headings):
+        # What is wider than half the screen is folded, never cut: an id is there to be copied.
+        whole = all(line.cell_len <= width // 2 for row in rows for line in row[at].split())
+        found.add_column(heading, no_wrap=whole and heading != headings[-1], overflow="fold")
+    for row in rows:
+        found.add_row(*row)
     return found

@@ -66,9 +66,10 @@ def start(
     **options: Any,
 ) -> None:
     """Start a workflow by its name. Arguments are JSON: --arg '"A-17"' --arg 4200."""
-    if args and ctx.get_parameter_source("input_") is click.core.ParameterSource.COMMANDLINE:
+    has_input = ctx.get_parameter_source("input_") is not click.core.ParameterSource.DEFAULT  # which may be null
+    if args and has_input:
         raise click.UsageError("--input is short for the one --arg; give one of them")
-    given = Arguments([input_] if input_ is not None else list(args), kwargs or {})
+    given = Arguments([input_] if has_input else list(args), kwargs or {})
     client = durable(ctx, definitions=True).client
     handle = _execute(ctx.obj.app, client, name, given, options)
     screen = Screen.of(ctx)

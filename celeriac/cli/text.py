@@ -112,7 +112,7 @@ def clock(at: Micros) -> str:
 
 
 def offset(length: Micros) -> str:
-    """Write the time since a run's start, always to the millisecond."""
+    """Write the time since a run's start: in the first hour to the millisecond, later to the second."""
     total, micro = divmod(max(length, 0), SECOND)
     fraction = f"{micro // 1000:03}"
     if total < _MINUTE:
@@ -120,8 +120,10 @@ def offset(length: Micros) -> str:
     days, rest = divmod(total, _DAY)
     hours, rest = divmod(rest, _HOUR)
     minutes, seconds = divmod(rest, _MINUTE)
-    whole = f"{minutes}:{seconds:02}" if total < _HOUR else f"{hours}:{minutes:02}:{seconds:02}"
-    return f"+{days}d {whole}.{fraction}" if days else f"+{whole}.{fraction}"
+    if total < _HOUR:
+        return f"+{minutes}:{seconds:02}.{fraction}"
+    whole = f"{hours}:{minutes:02}:{seconds:02}"
+    return f"+{days}d {whole}" if days else f"+{whole}"
 
 
 def count(number: int, word: str) -> str:

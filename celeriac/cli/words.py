@@ -56,7 +56,7 @@ class Narrator:
             event = recorded.event()
         except events.UnreadableHistory:
             return Phrase(what, brief(recorded.data, self.limit), ODD)
-        if isinstance(event, events.Input):
+        if isinstance(event, events.Input) or not self.clock:
             self.clock = recorded.at
         describe, style = _TELL.get(type(event), (Narrator._fields, PLAIN))
         return Phrase(what, describe(self, event), style)

@@ -48,6 +48,10 @@ class Screen:
         line.add_row(Text(f"{self.seconds:5.1f} s", "dim"), Text.assemble(*parts))
         self.console.print(line)
 
+    def wait(self, what: str) -> None:
+        """Say what is waited for while there is nothing to see."""
+        self._live.update(Text(what, "dim"))
+
     def state(self, runs: Sequence[Watched], workers: Sequence[Worker], executions: Sequence[Execution]) -> None:
         """Show how things stand."""
         if self._live.is_started:

@@ -147,7 +147,7 @@ class Stage:
         }
         here = str(Path(celeriac.__file__).parents[1])  # run from a checkout, the workers find it too
         path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
-        self._environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+        self._environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "TMPDIR": str(self.folder)}
 
     def start_worker(self, name: str) -> Worker:
         """Start a worker; it takes a second or two until it is ready."""

@@ -59,7 +59,7 @@ def _judge(play: Play, run: Run, executions: Sequence[Execution]) -> Verdict:
         value = play.client.outcome(play.client.describe(run.run_id))
     except WorkflowFailedError as error:
         return Verdict(run.workflow_id, str(error), len(scheduled), len(own), [str(error)])
-    wrong = [*_recorded_once(history), *_executed(run, scheduled, own), *_approved_once(run, history)]
+    wrong = [*recorded_once(history), *as_executed(run.run_id, history, own), *_approved_once(run, history)]
     if run.workflow_id in APPROVALS:
         result, faults = _order(run, value)
     else:
@@ -67,8 +67,8 @@ def _judge(play: Play, run: Run, executions: Sequence[Execution]) -> Verdict:
     return Verdict(run.workflow_id, result, len(scheduled), len(own), [*wrong, *faults])
 
 
-def _recorded_once(history: Sequence[HistoryEvent]) -> list[str]:
-    """Every activity has exactly one outcome, a good one."""
+def recorded_once(history: Sequence[HistoryEvent]) -> list[str]:
+    """Say what is wrong where not every activity has exactly one outcome, a good one."""
     outcomes = Counter(each.data["activity"] for each in history if each.type == events.ActivityCompleted.tag)
     failed = [each for each in history if each.type == events.ActivityFailed.tag]
     scheduled = [each.data["command"] for each in history if each.type == events.ActivityScheduled.tag]
@@ -76,9 +76,10 @@ def _recorded_once(history: Sequence[HistoryEvent]) -> list[str]:
     return wrong + [f"activity #{each.data['activity']} failed" for each in failed]
 
 
-def _executed(run: Run, scheduled: Sequence[HistoryEvent], own: Sequence[Execution]) -> list[str]:
-    """Every activity was executed at least once, and none that was not scheduled."""
-    wanted = {activity_id(run.run_id, each.data["command"]) for each in scheduled}
+def as_executed(run_id: str, history: Sequence[HistoryEvent], own: Sequence[Execution]) -> list[str]:
+    """Say what is wrong where not every activity was executed at least once, or one that was not scheduled."""
+    scheduled = [each for each in history if each.type == events.ActivityScheduled.tag]
+    wanted = {activity_id(run_id, each.data["command"]) for each in scheduled}
     found = {each.activity_id for each in own}
     wrong = [f"{each} was never executed" for each in sorted(wanted - found)]
     wrong += [f"{each} was executed and never scheduled" for each in sorted(found - wanted)]
@@ -87,7 +88,7 @@ def _executed(run: Run, scheduled: Sequence[HistoryEvent], own: Sequence[Executi
 
 
 def _approved_once(run: Run, history: Sequence[HistoryEvent]) -> list[str]:
-    """An approval is recorded once, however often it was published."""
+    """Say what is wrong where an approval is not recorded once, however often it was published."""
     times = sum(each.type == events.SignalReceived.tag for each in history)
     wanted = 1 if run.workflow_id in APPROVALS else 0
     return [] if times == wanted else [f"{times} signals recorded, not {wanted}"]
