@@ -60,6 +60,21 @@ def to_text(value: Json) -> str:
     return _DUMPS(value)
 
 
+def check_size(value: Json, limit: int | None, what: str) -> None:
+    """Refuse a value that takes more than ``limit`` bytes when written (None: any size will do).
+
+    :raises PayloadError: names the value, its size and the limit.
+    """
+    if limit is None:
+        return
+    size = len(to_text(value))
+    if size > limit:
+        raise PayloadError(
+            f"{what} would take {size:,} bytes, more than the {limit:,} that are recorded. Store it elsewhere (an object store, a file) "
+            f"and pass its name, or raise the setting max_payload_bytes"
+        )
+
+
 def from_text(text: str) -> Json:
     """Read what :func:`to_text` wrote."""
     return json.loads(text)

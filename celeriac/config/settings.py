@@ -82,9 +82,6 @@ class Settings(BaseSettings):
     cache_runs: CountOrNone = 1_000
     """How many suspended runs a process keeps alive. 0: none; each turn replays from the first event."""
 
-    cache_bytes: CountOrNone = 128 * 1024 * 1024
-    """How many bytes of history those runs may have behind them, together. 0: none are kept."""
-
     turn_cpu_limit: Span = timedelta(seconds=2)
     """CPU time after which a turn is abandoned and its run blocked. Local activities don't count."""
 

@@ -55,7 +55,7 @@ from celeriac.orchestrator.ports import RunFinished, TurnReady
 from celeriac.orchestrator.replay import feed
 from celeriac.orchestrator.status import MessageKind, WorkflowStatus
 from celeriac.orchestrator.turn import Turn, finish_task
-from celeriac.payloads import UNTYPED, Arguments, Json, Signature
+from celeriac.payloads import UNTYPED, Arguments, Json, Signature, check_size
 
 MAX_TERMINATE_TRIES: Final = 50
 BUILT_IN_QUERIES: Final = ("status", "result", "history", "waits", "stack")
@@ -147,6 +147,7 @@ class Client:
         timeout: Duration | None = options.timeout if options.timeout is not None else definition.settings.timeout
         limit = None if timeout is None else seconds(timeout, name="timeout", positive=True)
         args, kwargs = list(arguments.args), dict(arguments.kwargs)
+        check_size([*args, *kwargs.values()], self.registry.max_payload, f"the arguments of workflow {definition.name!r}")
         started = events.WorkflowStarted(
             definition.name, definition.settings.version, args, kwargs, self.fresh_id(), limit
         )

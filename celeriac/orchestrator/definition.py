@@ -12,7 +12,7 @@ from celeriac.durations import Duration, seconds
 from celeriac.errors import InvalidCall, SignalRejected, UnknownDefinition, did_you_mean
 from celeriac.orchestrator.primitives import blame
 from celeriac.orchestrator.signals import SignalType
-from celeriac.payloads import Json, Signature
+from celeriac.payloads import Json, Signature, check_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,11 @@ class Definitions(Protocol):
         """Return the declared signal type, or None."""
         ...
 
+    @property
+    def max_payload(self) -> int | None:
+        """The most bytes that the arguments of a call, a result or a signal may take; None for any."""
+        ...
+
 
 @dataclass(slots=True)
 class Registry:
@@ -95,6 +100,8 @@ class Registry:
     workflows: dict[str, WorkflowDefinition] = field(default_factory=dict)
     activities: dict[str, ActivityDefinition] = field(default_factory=dict)
     signals: dict[str, SignalType[Any]] = field(default_factory=dict)
+    max_payload: int | None = None
+    """The most bytes that the arguments of a call, a result or a signal may take; None for any."""
 
     def add_workflow(self, definition: WorkflowDefinition) -> None:
         """Declare a workflow; a later one of the same name replaces it (module reloads)."""
@@ -155,4 +162,6 @@ class Registry:
             if near:
                 raise SignalRejected(f"signal {name!r} is not declared.{near} If it is meant, declare it: signal_type({name!r}, ...)")
             declared = SignalType(name)
-        return name, declared.write(payload)
+        written = declared.write(payload)
+        check_size(written, self.max_payload, f"payload of signal {name!r}")
+        return name, written

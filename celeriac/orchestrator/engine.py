@@ -92,12 +92,14 @@ class EngineSettings:
     :param turn_lease: how long a claimed turn belongs to its process.
     :param republish_after: how long a published, unclaimed row waits before it is published again.
     :param start_to_close: the limit of one attempt where an activity says nothing.
+    :param long_history: how many events in one history bring a warning.
     """
 
     namespace: str = "default"
     turn_lease: Duration = 60.0
     republish_after: Duration = 10.0
     start_to_close: Duration = 3600.0
+    long_history: int = 10_000
 
     def __post_init__(self) -> None:
         for name in ("turn_lease", "republish_after", "start_to_close"):
@@ -353,6 +355,13 @@ class Engine:
         timers = [task.due_at for task in commit.tasks if task.kind is TaskKind.TIMER and task.due_at is not None]
         if timers:
             self.dispatcher.expect(min(timers))
+        if run.version < self.settings.long_history <= turn.version:
+            _LOG.warning(
+                "workflow %s has %d events in its history; a cold replay takes all of them. Let it end and start another for "
+                "what follows",
+                run.workflow_id,
+                turn.version,
+            )
         if commit.leave_due:
             self.publish([TurnReady(ref)])
         self._call_hooks(turn)

@@ -33,7 +33,7 @@ from celeriac.orchestrator.model import SECOND, Micros, micros, moment
 from celeriac.orchestrator.primitives.blame import Place, place_of
 from celeriac.orchestrator.quiet import install as install_quiet
 from celeriac.orchestrator.signals import SignalBuffer
-from celeriac.payloads import UNTYPED, Arguments, Converter, Json
+from celeriac.payloads import UNTYPED, Arguments, Converter, Json, check_size
 
 if TYPE_CHECKING:
     from celeriac.activities.definition import ActivityDefinition
@@ -448,7 +448,9 @@ class LiveRun:
 
     def _closed_by_result(self, result: Any) -> Callable[[int], commands.Command]:
         try:
-            value = self.definition.signature.result.write(result, f"result of workflow {self.definition.name!r}")
+            what = f"result of workflow {self.definition.name!r}"
+            value = self.definition.signature.result.write(result, what)
+            check_size(value, self.definitions.max_payload, what)
         except PayloadError as error:
             failure = failure_of(error, stack=False)
             return lambda number: commands.FailWorkflow(number, failure)

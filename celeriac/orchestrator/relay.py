@@ -29,6 +29,7 @@ class Relay:
     """Publishes again, fires and times out what is due in one namespace.
 
     :param batch: how many rows one tick takes.
+    :param republish_max: how long a row that nobody claims waits at most before it is published again.
     :param hold: how long a taken row stays out of other relays' sight (timedelta or seconds).
     """
 
@@ -39,8 +40,10 @@ class Relay:
         namespace: str,
         batch: int = 100,
         hold: Duration = 5.0,
+        republish_max: Duration = BACKOFF_MOST,
         draw: Callable[[], float] = random.random,
     ) -> None:
+        self._most = seconds(republish_max, name="republish_max", positive=True)
         self.attempts = attempts
         self.engine = attempts.engine
         self.store = attempts.store
@@ -92,7 +95,7 @@ class Relay:
         return known[queue] or 0
 
     def _until(self, task: Task, now: Micros) -> Micros:
-        backoff = min(BACKOFF_FIRST * 2.0 ** min(task.published, 10), BACKOFF_MOST) * (1 - 0.2 * self._draw())
+        backoff = min(BACKOFF_FIRST * 2.0 ** min(task.published, 10), self._most) * (1 - 0.2 * self._draw())
         deadlines = [each for each in (task.schedule_to_start_by, task.schedule_to_close_by) if each is not None]
         return max(min([micros(backoff), *(each - now for each in deadlines)]), 0)
 

@@ -12,7 +12,7 @@ from celeriac.errors import PayloadError, UnknownDefinition
 from celeriac.failures import failure_of
 from celeriac.orchestrator.attempts import AttemptEnd, Attempts
 from celeriac.orchestrator.model import Claim
-from celeriac.payloads import Arguments
+from celeriac.payloads import Arguments, check_size
 
 
 def run_attempt(
@@ -58,7 +58,9 @@ def record_result(
     :param elapsed: seconds since the claim.
     """
     try:
-        result = activity.result.write(value, f"result of activity {activity.name!r}")
+        what = f"result of activity {activity.name!r}"
+        result = activity.result.write(value, what)
+        check_size(result, attempts.engine.definitions.max_payload, what)
     except PayloadError as error:
         failure = {**failure_of(error, stack=False), "non_retryable": True}
         return attempts.failed(claim.task, claim.run, claim.fence, failure, inline=inline) is not AttemptEnd.REFUSED

@@ -25,7 +25,6 @@ DEFAULTS = {
     "relay_pollers": 3,
     "inline_turns": InlineTurns.AUTO,
     "cache_runs": 1_000,
-    "cache_bytes": 134_217_728,
     "turn_cpu_limit": timedelta(seconds=2),
     "turn_wall_limit": timedelta(seconds=30),
     "table_prefix": "celeriac_",

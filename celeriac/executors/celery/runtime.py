@@ -102,6 +102,7 @@ class CeleryRuntime:
     def engine(self) -> Engine:
         """Takes turns."""
         settings = self.settings
+        self.registry.max_payload = settings.max_payload_bytes
         with self._lock:
             return Engine(
                 self.store,
@@ -112,6 +113,7 @@ class CeleryRuntime:
                     turn_lease=settings.lease,
                     republish_after=settings.republish_after,
                     start_to_close=settings.default_start_to_close,
+                    long_history=settings.event_limit_warning,
                 ),
                 cache=RunCache(settings.cache_runs),
                 hooks=lambda: self.hooks,
@@ -120,7 +122,7 @@ class CeleryRuntime:
                     wall_limit=settings.turn_wall_limit.total_seconds(),
                 ),
                 interrupts=(SoftTimeLimitExceeded,),
-                run_turn=lambda call: self.turns.run(call),
+                run_turn=lambda call: self.turns.run(call),  # noqa: PLW0108 - another thread after a fork
             )
 
     @cached_property
@@ -137,7 +139,7 @@ class CeleryRuntime:
     @cached_property
     def relay(self) -> Relay:
         """Looks at what is due."""
-        return Relay(self.attempts, namespace=self.namespace, batch=self.settings.relay_batch)
+        return Relay(self.attempts, namespace=self.namespace, batch=self.settings.relay_batch, republish_max=self.settings.republish_max)
 
     @cached_property
     def leases(self) -> LeaseKeeper:
@@ -249,7 +251,9 @@ def attach(app: Celery, runtime: CeleryRuntime) -> None:
     :raises ConfigurationError: the app has one already.
     """
     if app.__dict__.get(_ATTRIBUTE) is not None:
-        raise ConfigurationError(f"celeriac is attached to the app {app.main!r} already; use the one Celeriac(...) of this app")
+        raise ConfigurationError(
+            f"celeriac is attached to the app {app.main!r} already; use the one Celeriac(...) of this app"
+        )
     app.__dict__[_ATTRIBUTE] = runtime
 
 
