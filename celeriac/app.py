@@ -28,7 +28,6 @@ from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.ports import SignalBus, Store
 from celeriac.orchestrator.signals import SignalType
 
-
 P = ParamSpec("P")
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,7 +48,9 @@ class Celeriac:
     :raises ConfigurationError: celeriac is attached to this app already.
     """
 
-    def __init__(self, app: Celery, store: str | Store | None = None, *, hooks: Hooks | None = None, **settings: Any) -> None:
+    def __init__(
+        self, app: Celery, store: str | Store | None = None, *, hooks: Hooks | None = None, **settings: Any
+    ) -> None:
         self.app = app
         given = store if store is not None and not isinstance(store, str) else None
         if isinstance(store, str):
@@ -69,7 +70,9 @@ class Celeriac:
         control.install(app)
         app.steps["worker"].add(CeleriacStep)
         app.user_options["worker"].add(
-            click.Option(("--without-celeriac",), is_flag=True, help="Run no relay and no listener of durable workflows here.")
+            click.Option(
+                ("--without-celeriac",), is_flag=True, help="Run no relay and no listener of durable workflows here."
+            )
         )
 
     def _load_settings(self) -> Settings:
@@ -197,12 +200,16 @@ def declare_workflow(app: Celery, fn: Callable[..., Any], options: Mapping[str, 
 
     @functools.wraps(fn)
     def run(*args: Any, **kwargs: Any) -> Any:
-        raise InvalidCall(f"workflow {fn.__name__!r} was called like a function; start it with {fn.__name__}.delay(...)")
+        raise InvalidCall(
+            f"workflow {fn.__name__!r} was called like a function; start it with {fn.__name__}.delay(...)"
+        )
 
     del run.__wrapped__  # the task's signature is not the function's, which begins with the context
     body = {"celeriac_fn": staticmethod(fn), "celeriac_settings": WorkflowSettings(**own)}
     given.setdefault("shared", False)  # else every other app of the process has it too, instead of one of its own
-    return app.task(run, base=type("Workflow", (WorkflowTask,), {**body, "abstract": True}), name=given.pop("name", None), **given)
+    return app.task(
+        run, base=type("Workflow", (WorkflowTask,), {**body, "abstract": True}), name=given.pop("name", None), **given
+    )
 
 
 def declare_activity(app: Celery, fn: Callable[..., Any], options: Mapping[str, Any]) -> Any:

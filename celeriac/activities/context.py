@@ -40,6 +40,7 @@ class ActivityContext:
     token: str = ""
     _beat: Callable[[Any], bool] = field(default=lambda details: True, repr=False)
     _gone: bool = field(default=False, repr=False)
+    _listeners: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     def heartbeat(self, details: Any = None) -> None:
         """Say that the attempt gets on, and how far it got; the next attempt finds ``details`` in its own context.
@@ -60,6 +61,17 @@ class ActivityContext:
     def withdraw(self) -> None:
         """Note that the attempt is no longer wanted; its next heartbeat raises."""
         self._gone = True
+        for each in list(self._listeners):
+            each()
+
+    @contextmanager
+    def on_withdrawal(self, call: Callable[[], None]) -> Iterator[None]:
+        """Have ``call()`` called, from whatever thread notices it, when the attempt is withdrawn while the block runs."""
+        self._listeners.append(call)
+        try:
+            yield
+        finally:
+            self._listeners.remove(call)
 
 
 _CURRENT: Final[ContextVar[ActivityContext | None]] = ContextVar("celeriac_activity", default=None)

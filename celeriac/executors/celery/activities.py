@@ -1,42 +1,56 @@
 """An activity as a Celery task: the claim precedes the body, the outcome is written inside the task's call.
 
-Any task of the app can be one. Its ``run`` is wrapped in the worker: called by a message that a workflow has sent it claims
-the attempt first and records what came of it; called by anybody else it is what it was.
+Any task of the app can be one. It is wrapped in the worker (see ``wrapping``): called by a message that a workflow has sent
+it claims the attempt first and records what came of it; called by anybody else it is what it was.
 
 What becomes of an attempt whose body ...
 
-==========================================  ==================================================================
-returns                                     its result is recorded
-raises                                      the retry policy decides: another attempt, or the failure is recorded
-raises ``Retry`` (``self.retry()``)         the same attempt goes on when Celery's own message comes
-raises ``Reject(requeue=True)``             the same attempt goes on when the broker delivers the message again
-raises ``Reject`` without requeue, Ignore   the failure is recorded; no further attempt
-is replaced (``self.replace()``)            the replacement's outcome is the outcome
-hits the soft time limit                    like an exception: the retry policy decides
-hits the hard limit, loses its process      the lease runs out: like an exception, ``WorkerLostError``
-==========================================  ==================================================================
+============================================  ==================================================================
+returns                                       its result is recorded
+raises                                        the retry policy decides: another attempt, or the failure is recorded
+raises ``NonRetryable``                       the failure is recorded; no further attempt
+raises ``Retry`` (``self.retry()``)           the same attempt goes on when Celery's own message comes
+is under ``autoretry_for``                    the same; there is one attempt by default, so that one of the two retries
+raises ``Reject(requeue=True)``               the same attempt goes on when the broker delivers the message again
+raises ``Reject`` without requeue, ``Ignore`` the failure is recorded; no further attempt
+is replaced (``self.replace()``)              the replacement's outcome is the outcome; its failure is the attempt's
+hits the soft time limit                      like an exception: the retry policy decides
+hits the hard limit, loses its process        the lease runs out: like an exception, ``WorkerLostError``; or the timeout does
+raises ``ActivityCanceled``                   it is recorded as canceled where the workflow waits for that
+============================================  ==================================================================
+
+And of one that is not even begun ...
+
+============================================  ==================================================================
+its message is lost                           it is sent again, after a back-off
+its message comes twice                       the second one finds the claim taken and does nothing
+its message expires (``expires``)             a ``schedule_to_start`` timeout is recorded, once that time is up
+it is revoked                                 it is recorded as canceled, running or not
+no worker has the task                        it waits; with ``schedule_to_start`` that timeout is recorded
+============================================  ==================================================================
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
 from celeriac.activities.context import ActivityCanceled, ActivityContext, running
 from celeriac.activities.definition import ActivityDefinition
-from celeriac.errors import PayloadError, StoreError
-from celeriac.executors.celery.headers import HEADER, ActivityTicket, ticket_of
+from celeriac.errors import StoreError
+from celeriac.executors.celery import coroutines, events
+from celeriac.executors.celery.headers import HEADER, ActivityTicket
 from celeriac.executors.celery.registry import activity_of
 from celeriac.executors.celery.replacing import Replacement
 from celeriac.executors.celery.runtime import CeleryRuntime
+from celeriac.executors.celery.wrapping import wrap
 from celeriac.failures import failure_of
 from celeriac.orchestrator.attempts import AttemptEnd
 from celeriac.orchestrator.model import Claim
@@ -44,31 +58,17 @@ from celeriac.orchestrator.runner import record_result
 from celeriac.payloads import Arguments
 
 _LOG: Final = logging.getLogger("celeriac.activities")
-_MARK: Final = "_celeriac_wrapped"
 SPARE: Final = 5.0
 """With less than this many seconds left of a task's time limit no turn is begun inside it."""
 
 
-def wrap(task: Any, runtime: CeleryRuntime) -> None:
-    """Put claim and outcome around a task's ``run``; doing so twice is doing so once."""
-    if getattr(task, _MARK, False):
-        return
-    activity_of(task)  # before the wrapping: its types are those of the body
-    original = task.run
+def serve(task: Any, runtime: CeleryRuntime) -> None:
+    """Have a task carry out attempts when a message of celeriac asks for one."""
 
-    @functools.wraps(original)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        ticket = ticket_of(task.request)
-        if not isinstance(ticket, ActivityTicket):
-            return _finished(original(*args, **kwargs))
-        return _Attempt(task, runtime, ticket).run(original)
+    def around(task: Any, ticket: ActivityTicket, body: Callable[..., Any]) -> Any:
+        return _Attempt(task, runtime, ticket).run(body)
 
-    task.run = run
-    setattr(task, _MARK, True)
-
-
-def _finished(value: Any) -> Any:
-    return asyncio.run(value) if inspect.iscoroutine(value) else value
+    wrap(task, around)
 
 
 class _Attempt:
@@ -89,7 +89,7 @@ class _Attempt:
             _LOG.debug("attempt %s of %s is not to be run", self.ticket.attempt, self.request.id)
             raise Ignore
         context = self.attempts.context(claim)
-        replacement = Replacement(self.runtime.app, self.request, claim)
+        replacement = Replacement(self.runtime, self.request, claim)
         try:
             with self.runtime.leases.keeping(claim.fence, context.withdraw):
                 value = self._body(body, claim, context)
@@ -100,19 +100,22 @@ class _Attempt:
             self._rejected(claim, reject)
             raise
         except Ignore as ignore:
-            if not replacement.took_place(ignore):
+            if not replacement.took_place():
                 self._given_up(claim, ignore, "raised Ignore, which leaves no result")
             raise
         except ActivityCanceled:
             self.attempts.canceled(claim.task, claim.fence)
+            events.revoked(self.task)
             raise Ignore from None
-        except Exception as error:
+        except KeyboardInterrupt:
+            self.attempts.release(claim)
+            raise
+        except BaseException as error:
             self._raised(claim, error)
             raise
         finally:
             replacement.undo()
-        elapsed = time.monotonic() - begun
-        record_result(self.attempts, claim, self.activity, value, inline=self._may_inline(claim, elapsed), elapsed=elapsed)
+        self._record(claim, value, time.monotonic() - begun)
         return value if not self.request.ignore_result else None
 
     def _claim(self) -> Claim | None:
@@ -136,32 +139,44 @@ class _Attempt:
 
     def _body(self, body: Callable[..., Any], claim: Claim, context: ActivityContext) -> Any:
         data = claim.task.data
-        try:
-            args, kwargs = self.activity.read(Arguments(data.get("args", ()), data.get("kwargs", {})))
-        except PayloadError as error:
-            raise _Unreadable(str(error)) from error
+        args, kwargs = self.activity.read(Arguments(data.get("args", ()), data.get("kwargs", {})))
         with running(context):
-            return _finished(body(*args, **kwargs))
+            if self.activity.is_async:
+                return coroutines.run(body(*args, **kwargs), context)
+            return body(*args, **kwargs)
+
+    # -- ends ----------------------------------------------------------------------------------------------------------
+
+    def _record(self, claim: Claim, value: Any, elapsed: float) -> None:
+        """Record a result; the soft time limit, which strikes once, must not undo what has been done."""
+        record = functools.partial(record_result, self.attempts, claim, self.activity, value)
+        try:
+            record(inline=self._may_inline(claim, elapsed), elapsed=elapsed)
+        except SoftTimeLimitExceeded:
+            record()  # where the first one has come through, the claim is gone and this one changes nothing
 
     def _may_inline(self, claim: Claim, elapsed: float) -> bool:
-        hard, soft = self.request.timelimit or (None, None)
-        limits = [each for each in (hard, soft, self.task.time_limit, self.task.soft_time_limit) if each]
-        limits += [each for each in (self.task.app.conf.task_time_limit, self.task.app.conf.task_soft_time_limit) if each]
-        if limits and min(limits) - elapsed < SPARE:
+        limits = [*(self.request.timelimit or ()), self.task.time_limit, self.task.soft_time_limit]
+        limits += [self.task.app.conf.task_time_limit, self.task.app.conf.task_soft_time_limit]
+        shortest = min((each for each in limits if each), default=None)
+        if shortest is not None and shortest - elapsed < SPARE:
             return False
         return self.runtime.may_inline(claim.run.queue)
 
-    def _raised(self, claim: Claim, error: Exception) -> None:
-        end = self.attempts.raised(claim, error, inline=False)
-        if end is AttemptEnd.RETRIED:
+    def _raised(self, claim: Claim, error: BaseException) -> None:
+        end = self.attempts.raised(claim, error)
+        if end is AttemptEnd.RETRIED and isinstance(error, Exception):
             # Shown as a retry, not as a failure, to those who watch; the message of the next attempt is on its way.
             raise Retry(str(error), error, when=datetime.now(UTC)) from error
+        if isinstance(error, asyncio.CancelledError):  # which would end the worker's process, were it let through
+            raise RuntimeError(f"activity {self.activity.name!r} canceled itself") from error
 
     def _rejected(self, claim: Claim, reject: Reject) -> None:
         if reject.requeue:
             self.attempts.release(claim)
-        else:
-            self._given_up(claim, reject, "raised Reject without requeue, which leaves no result")
+            return
+        reason = f": {reject.reason}" if reject.reason else ""
+        self._given_up(claim, reject, f"raised Reject without requeue, which leaves no result{reason}")
 
     def _given_up(self, claim: Claim, error: Exception, what: str) -> None:
         failure = {
@@ -170,10 +185,6 @@ class _Attempt:
             "non_retryable": True,
         }
         self.attempts.failed(claim.task, claim.run, claim.fence, failure)
-
-
-class _Unreadable(PayloadError):
-    """The recorded arguments don't fit the function that this worker has."""
 
 
 def _delay(retry: Retry) -> float:

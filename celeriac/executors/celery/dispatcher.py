@@ -9,13 +9,12 @@ from typing import Any, Final
 from celery import Celery
 from celery.utils import uuid
 from kombu.exceptions import EncodeError
-from kombu.utils.functional import maybe_list
 
 from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery import queues
 from celeriac.executors.celery.headers import HEADER, ActivityTicket, WorkflowTicket
 from celeriac.orchestrator.attempts import activity_id
-from celeriac.orchestrator.model import Micros
+from celeriac.orchestrator.model import Micros, RunRef
 from celeriac.orchestrator.ports import ActivityReady, Hint, RunFinished, TurnReady
 from celeriac.payloads import Json, restore
 
@@ -52,9 +51,7 @@ class CeleryDispatcher:
     :param is_id_only: whether a task's messages need no arguments, because the worker reads them from the store.
     """
 
-    def __init__(
-        self, app: Celery, expect: Callable[[Micros], None], is_id_only: Callable[[Any], bool]
-    ) -> None:
+    def __init__(self, app: Celery, expect: Callable[[Micros], None], is_id_only: Callable[[Any], bool]) -> None:
         self._app = app
         self._expect = expect
         self._is_id_only = is_id_only
@@ -74,11 +71,16 @@ class CeleryDispatcher:
             self._finish(hint, producer)
 
     def _turn(self, hint: TurnReady, producer: Any) -> None:
-        queue = hint.run.queue or queues.queue_of(self._app, hint.run.name)
         options: dict[str, Any] = {"ignore_result": True}
         if hint.delay:
             options["countdown"] = hint.delay
-        self._send_quietly(producer, TURN_TASK, (hint.run.run_id,), queue, uuid(), options)
+        self._send_quietly(producer, TURN_TASK, (hint.run.run_id,), hint.run, uuid(), options)
+
+    def destination(self, run: RunRef) -> dict[str, Any]:
+        """Return where a run's own messages go, as options of ``apply_async``: its queue, else its workflow's route."""
+        if run.queue:
+            return {"queue": run.queue}
+        return queues.route_of(self._app, run.name)
 
     def _activity(self, hint: ActivityReady, producer: Any) -> None:
         name, task = hint.data["name"], self._app.tasks.get(hint.data["name"])
@@ -114,23 +116,30 @@ class CeleryDispatcher:
         task_id, options = origins.unpack(hint.origin)
         ticket = WorkflowTicket(hint.run.run_id, finish=True)
         options["headers"] = {**options.get("headers", {}), HEADER: ticket.header()}
-        queue = hint.run.queue or queues.queue_of(self._app, hint.run.name)
-        self._send_quietly(producer, hint.run.name, (), queue, task_id, options)
+        self._send_quietly(producer, hint.run.name, (), hint.run, task_id, options)
 
     def _send_quietly(
-        self, producer: Any, name: str, args: tuple[Any, ...], queue: str | None, task_id: str, options: dict[str, Any]
+        self, producer: Any, name: str, args: tuple[Any, ...], run: RunRef, task_id: str, options: dict[str, Any]
     ) -> None:
         """Send a task as Celery does, publish signals included, but without a sent event and without waiting for its result."""
         amqp = self._app.amqp
         stamps = options.get("stamped_headers") or []
-        link, link_error = (maybe_list(options.pop(each, None)) for each in ("link", "link_error"))
+        link, link_error = (_listed(options.pop(each, None)) for each in ("link", "link_error"))
         described = {key: options.pop(key) for key in _DESCRIBED if key in options}
         message = amqp.create_task_message(
-            task_id, name, args, {}, callbacks=link, errbacks=link_error, create_sent_event=False, **described, **options
+            task_id,
+            name,
+            args,
+            {},
+            callbacks=link,
+            errbacks=link_error,
+            create_sent_event=False,
+            **described,
+            **options,
         )
         for each in ("stamped_headers", *stamps, "shadow", "argsrepr", "kwargsrepr", "origin"):
             options.pop(each, None)
-        route = self._app.amqp.router.route({"queue": queue} if queue else {}, name)
+        route = amqp.router.route(self.destination(run), name)
         amqp.send_task_message(producer, name, message, retry_policy=_QUICK, **route, **options)
 
     def expect(self, due_at: Micros) -> None:
@@ -149,6 +158,10 @@ def _values(args: Sequence[Json], kwargs: Mapping[str, Json]) -> tuple[list[Any]
 def _shown(data: Mapping[str, Json]) -> dict[str, str]:
     args, kwargs = data.get("args", ()), data.get("kwargs", {})
     return {"argsrepr": _short(repr(tuple(args))), "kwargsrepr": _short(repr(dict(kwargs)))}
+
+
+def _listed(found: Any) -> list[Any] | None:
+    return found if found is None or isinstance(found, list) else [found]
 
 
 def _short(text: str) -> str:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
-from celery import Celery
+from celery import Celery, current_app
+from celery.result import AsyncResult
 
 from celeriac.errors import PayloadError, StoreError
 from celeriac.executors.celery.dispatcher import TURN_TASK
-from celeriac.executors.celery.replacing import OUTCOME_TASK
-from celeriac.executors.celery.runtime import runtime_of
-from celeriac.failures import Failure
-from celeriac.orchestrator.model import Fence, Message
-from celeriac.orchestrator.status import MessageKind, TaskKind
-from celeriac.payloads import UNTYPED
+from celeriac.executors.celery.runtime import CeleryRuntime, runtime_of
+from celeriac.failures import Failure, failure_of
+from celeriac.orchestrator.client import run_ref
+from celeriac.orchestrator.model import Claim, Fence
+from celeriac.orchestrator.status import TaskKind
+from celeriac.payloads import UNTYPED, Json
 
 _LOG: Final = logging.getLogger("celeriac.tasks")
+
+OUTCOME_TASK: Final = "celeriac.outcome"
+INTERNAL: Final = frozenset({TURN_TASK, OUTCOME_TASK})
+RETRY_MOST: Final = 30.0
+"""Seconds, at most, between tries to record an outcome while the store is away."""
 
 _QUIET: Final = {"send_events": False, "ignore_result": True, "typing": False, "store_errors_even_if_ignored": False}
 
@@ -24,7 +31,8 @@ _QUIET: Final = {"send_events": False, "ignore_result": True, "typing": False, "
 def declare(app: Celery) -> None:
     """Declare the internal tasks in an app; does not finalize it."""
     app.task(_turn, name=TURN_TASK, bind=True, shared=False, **_QUIET)
-    app.task(_outcome, name=OUTCOME_TASK, bind=True, shared=False, **_QUIET)
+    # Not bound, and with *args: so Celery calls it on the spot, with the exception, where a task it is linked to failed.
+    app.task(_outcome, name=OUTCOME_TASK, shared=False, **_QUIET)
 
 
 def _turn(self: Any, run_id: str) -> None:
@@ -35,28 +43,87 @@ def _turn(self: Any, run_id: str) -> None:
         _LOG.warning("the turn of run %s waits for the store: %s", run_id, error)
 
 
-def _outcome(self: Any, *args: Any, ticket: list[Any], failed: bool = False) -> None:
-    """Record the outcome of an attempt that another task has brought about: a replacement, or a foreign worker's."""
-    run_id, seq, token, attempt = ticket
-    runtime = runtime_of(self.app)
-    data: dict[str, Any] = {"activity": seq, "attempt": attempt}
-    if failed:
-        data["failure"] = _failure(args)
-    else:
+@dataclass(frozen=True, slots=True)
+class OutcomeTicket:
+    """Names the claim whose outcome another task is to bring."""
+
+    run_id: str
+    seq: int
+    token: str
+
+    @classmethod
+    def of(cls, claim: Claim) -> Self:
+        """Return the ticket of a claim."""
+        return cls(claim.fence.run_id, claim.fence.seq, claim.fence.token)
+
+    def signature(self, outcome: Any, *, failed: bool = False) -> Any:
+        """Return the signature to link to the task that brings the outcome."""
+        more = {"failed": True} if failed else {}
+        return outcome.s(ticket=[self.run_id, self.seq, self.token], **more)
+
+    def claim(self, runtime: CeleryRuntime) -> Claim | None:
+        """Return the claim, or None when it is gone."""
+        store = runtime.store
+        run = store.find_run(runtime.namespace, run_id=self.run_id)
+        if run is None or not run.status.open:
+            return None
+        for task in store.tasks(self.run_id):
+            if (task.kind, task.seq, task.token) == (TaskKind.ACTIVITY, self.seq, self.token):
+                return Claim(task, run_ref(run), store.now())
+        return None
+
+    @property
+    def fence(self) -> Fence:
+        """Return the fence of the claim."""
+        return Fence(self.run_id, TaskKind.ACTIVITY, self.seq, self.token)
+
+
+def _outcome(
+    *args: Any, ticket: list[Any], failed: bool = False, failure: Failure | None = None, tries: int = 0
+) -> None:
+    """Record the outcome of an attempt that another task has brought about: a replacement, or a foreign worker's.
+
+    Called with its result; with (request, exception, traceback) where it failed in a worker that has this task; with the
+    failed task's id where it failed elsewhere.
+    """
+    app = current_app._get_current_object()  # noqa: SLF001 - the proxy's own way
+    runtime, named = runtime_of(app), OutcomeTicket(*ticket)
+    result: Json = None
+    if failed and failure is None:
+        failure = _failure(app, args)
+    if failure is None:
         try:
-            data["result"] = UNTYPED.write(args[0] if args else None, "result of a replaced activity")
+            result = UNTYPED.write(args[0] if args else None, "result of a replaced activity")
         except PayloadError as error:
-            data["failure"] = {"type": "PayloadError", "message": str(error)}
-    fence = Fence(run_id, TaskKind.ACTIVITY, seq, token)
+            failure = {**failure_of(error, stack=False), "non_retryable": True}
     try:
-        runtime.engine.settle(fence, Message(MessageKind.OUTCOME, f"outcome:{seq}", data))
+        claim = named.claim(runtime)
+        if claim is None:
+            _LOG.info("a late outcome of activity %s of run %s was refused", named.seq, named.run_id)
+        elif failure is not None:
+            runtime.attempts.failed(claim.task, claim.run, claim.fence, failure)
+        else:
+            runtime.attempts.completed(claim, result)
     except StoreError as error:
-        raise self.retry(exc=error, countdown=min(2.0**self.request.retries, 30.0), max_retries=None) from error
+        _LOG.warning("an outcome waits for the store: %s", error)
+        again = {"ticket": ticket, "failed": failed, "failure": failure, "tries": tries + 1}
+        sent = () if failure is not None else args[:1]
+        app.tasks[OUTCOME_TASK].apply_async(sent, again, countdown=min(2.0**tries, RETRY_MOST))
 
 
-def _failure(args: tuple[Any, ...]) -> Failure:
-    """Return the failure that an error callback tells of: (request, exception, traceback), or the failed task's id."""
+def _failure(app: Celery, args: tuple[Any, ...]) -> Failure:
     error = next((each for each in args if isinstance(each, BaseException)), None)
+    if error is None and args:
+        error = stored_error(app, str(args[0]))
     if error is not None:
-        return {"type": type(error).__name__, "message": str(error)}
-    return {"type": "TaskFailed", "message": f"the task {args[0] if args else ''} that the activity was replaced by failed"}
+        return failure_of(error, stack=False)
+    return {"type": "TaskFailed", "message": f"the task {args[0] if args else ''} that was to bring the outcome failed"}
+
+
+def stored_error(app: Celery, task_id: str) -> BaseException | None:
+    """Return the exception that a failed task has left in the result backend, if it has."""
+    try:
+        found = AsyncResult(task_id, app=app).result
+    except Exception:  # noqa: BLE001 - backends fail in many ways, and one may be absent
+        return None
+    return found if isinstance(found, BaseException) else None

@@ -7,21 +7,33 @@ from typing import Any
 
 from celery import Celery
 
+_ROUTING = frozenset({"queue", "exchange", "routing_key", "exchange_type", "delivery_mode"})
+
+
+def route_of(app: Celery, name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return where Celery's routing sends a task, as options of ``apply_async``."""
+    task = app.tasks.get(name)
+    preset = task._get_exec_options() if task is not None else {}  # noqa: SLF001 - what apply_async itself asks for
+    wanted = {**{key: value for key, value in preset.items() if value}, **(options or {})}
+    given = {key: value for key, value in wanted.items() if key in _ROUTING}
+    route = app.amqp.router.route(given, name, (), {}, task_type=task)
+    return {key: value for key, value in route.items() if key in _ROUTING}
+
 
 def queue_of(app: Celery, name: str, options: Mapping[str, Any] | None = None) -> str | None:
     """Return the name of the queue that Celery's routing chooses for a task, or None for a bare exchange."""
-    given = dict(options or {})
-    task = app.tasks.get(name)
-    preset = task._get_exec_options() if task is not None else {}  # noqa: SLF001 - what apply_async itself asks for
-    wanted = {**{key: value for key, value in preset.items() if key in _ROUTING and value}, **given}
-    route = app.amqp.router.route({k: v for k, v in wanted.items() if k in _ROUTING}, name, (), {}, task_type=task)
-    queue = route.get("queue")
-    if queue is None:
-        return None if route.get("exchange") else app.conf.task_default_queue
-    return str(getattr(queue, "name", queue))
+    queue = route_of(app, name, options).get("queue")
+    return None if queue is None else str(getattr(queue, "name", queue))
 
 
-_ROUTING = frozenset({"queue", "exchange", "routing_key", "exchange_type", "delivery_mode"})
+def queue_from(app: Celery, delivery_info: Mapping[str, Any] | None) -> str | None:
+    """Return the name of the queue that a message came from, where the app knows it by exchange and routing key."""
+    info = delivery_info or {}
+    exchange, key = info.get("exchange") or "", info.get("routing_key")
+    for name, queue in app.amqp.queues.items():
+        if (queue.exchange.name or "", queue.routing_key) == (exchange, key):
+            return str(name)
+    return str(key) if key in app.amqp.queues else None
 
 
 def serves(app: Celery, queue: str | None) -> bool:

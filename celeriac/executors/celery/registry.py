@@ -13,6 +13,8 @@ from celeriac.orchestrator.definition import Registry, WorkflowDefinition
 
 OPTIONS: str = "celeriac_options"
 """The attribute of a task that holds the options of an activity declared with ``@durable.activity``."""
+BODY: str = "_celeriac_body"
+"""The attribute of a wrapped task that holds what its ``run`` was."""
 _KNOWN: str = "_celeriac_activity"
 
 
@@ -62,7 +64,7 @@ def activity_of(task: Any) -> ActivityDefinition:
     if known is None:
         declared = getattr(task, OPTIONS, None)
         options = declared if isinstance(declared, ActivityOptions) else _own_options(task)
-        known = ActivityDefinition(task.name, getattr(task, "celeriac_fn", None) or task.run, options)
+        known = ActivityDefinition(task.name, task.__dict__.get(BODY, task.run), options)
         task.__dict__[_KNOWN] = known
     return known  # type: ignore[no-any-return]
 

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from celery import Celery
-from celery.exceptions import Ignore
-
+from celeriac.executors.celery.internal import OUTCOME_TASK, OutcomeTicket
+from celeriac.executors.celery.runtime import CeleryRuntime
+from celeriac.executors.celery.wrapping import REPLACED
 from celeriac.orchestrator.model import Claim
-
-OUTCOME_TASK: Final = "celeriac.outcome"
 
 
 class Replacement:
     """Links that report the outcome, put on the request while the body runs: ``replace`` hands them on to its successor."""
 
-    def __init__(self, app: Celery, request: Any, claim: Claim) -> None:
+    def __init__(self, runtime: CeleryRuntime, request: Any, claim: Claim) -> None:
+        self._runtime = runtime
         self._request = request
-        fence = claim.fence
-        ticket = [fence.run_id, fence.seq, fence.token, claim.task.attempt]
-        outcome = app.tasks[OUTCOME_TASK]
-        self._link = outcome.s(ticket=ticket)
-        self._errlink = outcome.s(ticket=ticket, failed=True)
+        self._claim = claim
+        ticket = OutcomeTicket.of(claim)
+        outcome = runtime.app.tasks[OUTCOME_TASK]
+        destination = runtime.dispatcher.destination(claim.run)
         self._before = (request.callbacks, request.errbacks)
-        request.callbacks = [*(request.callbacks or ()), self._link]
-        request.errbacks = [*(request.errbacks or ()), self._errlink]
+        request.callbacks = [*(request.callbacks or ()), ticket.signature(outcome).set(**destination)]
+        request.errbacks = [*(request.errbacks or ()), ticket.signature(outcome, failed=True).set(**destination)]
 
-    def took_place(self, ignore: Ignore) -> bool:
-        """Say whether the body ended because it was replaced."""
-        return "Replaced by new task" in str(ignore)
+    def took_place(self) -> bool:
+        """Say whether the body ended because it was replaced; then the claim is the replacement's until its time is up."""
+        if not getattr(self._request, REPLACED, False):
+            return False
+        claim = self._claim
+        until = claim.task.start_to_close_by or claim.now
+        self._runtime.store.renew([claim.fence], lease=max(until - claim.now, 1))
+        return True
 
     def undo(self) -> None:
         """Take the links off again: the outcome of this very task is recorded where it ends."""

@@ -11,7 +11,7 @@ from celeriac.orchestrator.executor import WorkflowHandle
 from celeriac.orchestrator.signals import SignalType
 
 
-class WorkflowResult(AsyncResult):  # type: ignore[misc]  # celery has no types
+class WorkflowResult(AsyncResult):
     """Celery's ``AsyncResult`` of a workflow's task, with what only workflows have.
 
     ``get()`` waits through Celery's result backend; ``handle.result()`` through the store.
@@ -44,5 +44,3 @@ class WorkflowResult(AsyncResult):  # type: ignore[misc]  # celery has no types
     def cancel(self, reason: str = "") -> None:
         """Ask the run to stop."""
         self.handle.cancel(reason)
-
-

@@ -11,10 +11,10 @@ from typing import Any, Final
 from celery import bootsteps
 
 from celeriac.errors import CeleriacError
-from celeriac.executors.celery.activities import wrap
-from celeriac.executors.celery.dispatcher import TURN_TASK
+from celeriac.executors.celery import events
+from celeriac.executors.celery.activities import serve
 from celeriac.executors.celery.hints import HintPipe
-from celeriac.executors.celery.replacing import OUTCOME_TASK
+from celeriac.executors.celery.internal import INTERNAL
 from celeriac.executors.celery.runtime import CeleryRuntime, runtime_of
 from celeriac.executors.celery.workflows import WorkflowTask
 from celeriac.orchestrator.executor import Signal
@@ -31,8 +31,8 @@ TROUBLE_MOST: Final = 10.0
 def prepare(runtime: CeleryRuntime) -> None:
     """Wrap every task of the app that may be an activity; before the worker builds its tracers."""
     for name, task in runtime.app.tasks.items():
-        if not name.startswith("celery.") and name not in (TURN_TASK, OUTCOME_TASK) and not isinstance(task, WorkflowTask):
-            wrap(task, runtime)
+        if not name.startswith("celery.") and name not in INTERNAL and not isinstance(task, WorkflowTask):
+            serve(task, runtime)
 
 
 def preload(runtime: CeleryRuntime) -> None:
@@ -46,7 +46,7 @@ def preload(runtime: CeleryRuntime) -> None:
         _LOG.warning("durable workflows are not ready: %s", error)
 
 
-class CeleriacStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
+class CeleriacStep(bootsteps.StartStopStep):
     """Relay and listener of one worker. Without a store that works, everything else goes on as if it were not there."""
 
     requires = ("celery.worker.components:Pool",)
@@ -62,7 +62,7 @@ class CeleriacStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
             runtime.worker_pool = _pool_name(worker)
             runtime.hostname = worker.hostname
             runtime.pipe = HintPipe()
-            worker.app.celeriac_events = bool(getattr(worker, "task_events", False))
+            setattr(worker.app, events.WANTED, bool(getattr(worker, "task_events", False)))
             prepare(runtime)
             preload(runtime)
 
@@ -84,7 +84,9 @@ class CeleriacStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
 def _pool_name(worker: Any) -> str:
     pool = worker.pool_cls
     module = pool if isinstance(pool, str) else pool.__module__
-    return {"processes": "prefork"}.get(module.rsplit(".", 1)[-1].split(":")[0], module.rsplit(".", 1)[-1].split(":")[0])
+    return {"processes": "prefork"}.get(
+        module.rsplit(".", 1)[-1].split(":")[0], module.rsplit(".", 1)[-1].split(":")[0]
+    )
 
 
 class WorkerThreads:

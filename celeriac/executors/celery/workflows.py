@@ -11,6 +11,7 @@ from celery.exceptions import Ignore
 from celery.utils import uuid
 
 from celeriac.errors import InvalidCall, StoreError, StoreUnavailable, WorkflowFailedError
+from celeriac.executors.celery import events
 from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery.headers import HEADER, WorkflowTicket, ticket_of
 from celeriac.executors.celery.queues import queue_of
@@ -30,7 +31,7 @@ RETRY_MOST: Final = 30.0
 """Seconds, at most, between tries to record a start while the store is away."""
 
 
-class WorkflowTask(Task):  # type: ignore[misc]  # celery has no types
+class WorkflowTask(Task):
     """The Celery task that stands for a workflow. Its messages are a start and an end; the turns in between have their own."""
 
     abstract = True
@@ -82,7 +83,7 @@ class WorkflowTask(Task):  # type: ignore[misc]  # celery has no types
         :raises WorkflowIdInUse: the id belongs to an open run, or may not be used again.
         :raises StoreUnavailable: the store can't be reached; nothing was started.
         """
-        own = {name: options.pop(name) for name in _START_OPTIONS if name in options}
+        own: dict[str, Any] = {name: options.pop(name) for name in _START_OPTIONS if name in options}
         arguments = self.definition.signature.write(tuple(args or ()), dict(kwargs or {}))
         if self.app.conf.task_always_eager:
             return self._eagerly(args or (), kwargs or {}, task_id, workflow_id, own)
@@ -175,7 +176,11 @@ class WorkflowTask(Task):  # type: ignore[misc]  # celery has no types
         queue = (request.delivery_info or {}).get("routing_key")
         try:
             created = self.runtime.client.create(
-                self.definition, arguments, options, origin=origins.from_request(request), queue=queue or self._queue({})
+                self.definition,
+                arguments,
+                options,
+                origin=origins.from_request(request),
+                queue=queue or self._queue({}),
             )
         except StoreError as error:
             self._later(error)
@@ -187,15 +192,8 @@ class WorkflowTask(Task):  # type: ignore[misc]  # celery has no types
             self.runtime.turn(run_id)
         except StoreUnavailable as error:
             _LOG.warning("the first turn of run %s waits for the store: %s", run_id, error)
-        if self.app.conf.worker_send_task_events or getattr(self.app, "celeriac_events", False):
-            self._show_waiting()
+        events.waiting(self)
         raise Ignore
-
-    def _show_waiting(self) -> None:
-        try:
-            self.send_event("task-waiting", uuid=self.request.id)
-        except Exception:  # noqa: BLE001 - events are for those who watch
-            _LOG.debug("no event could be sent", exc_info=True)
 
     def _finish(self, run_id: str) -> Any:
         """Return the run's result, in its JSON form, or raise its failure, for Celery to do the rest."""
@@ -255,5 +253,3 @@ class _Resend:
 
 def _short(text: str) -> str:
     return text if len(text) <= REPR_LENGTH else text[: REPR_LENGTH - 3] + "..."
-
-

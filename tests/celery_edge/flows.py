@@ -1,0 +1,312 @@
+"""The app that the workers of these tests run: activities that end in every way there is, and workflows that use them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from datetime import timedelta
+from typing import Any
+
+import redis
+from celery import Celery, Task, chain
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from pydantic import BaseModel
+
+from celeriac import (
+    ActivityError,
+    Celeriac,
+    NonRetryable,
+    RetryPolicy,
+    WorkflowContext,
+    activity_context,
+    activity_running,
+)
+
+app = Celery("edge", broker=os.environ["EDGE_BROKER"], backend=os.environ["EDGE_BROKER"])
+app.conf.update(
+    task_send_sent_event=True,
+    task_track_started=True,
+    broker_connection_retry_on_startup=True,
+    result_chord_retry_interval=0.1,
+    broker_transport_options={"visibility_timeout": 3600},
+    worker_hijack_root_logger=True,
+)
+durable = Celeriac(app, store=os.environ["EDGE_STORE"], lease=1, republish_after=2)
+LEDGER: redis.Redis = redis.Redis.from_url(os.environ["EDGE_LEDGER"], decode_responses=True)
+
+TWICE = RetryPolicy(max_attempts=2, initial_interval=0.05, jitter=0)
+ONCE = RetryPolicy.never()
+
+
+def note(key: str, what: Any) -> int:
+    """Write a line into the ledger and return how many there are now."""
+    return int(LEDGER.rpush(f"ledger:{key}", str(what)))
+
+
+def hold(key: str) -> None:
+    """Wait until the test lets go of this key."""
+    LEDGER.blpop([f"gate:{key}"], 30)
+
+
+# -- workflows ---------------------------------------------------------------------------------------------------------
+
+
+@durable.workflow
+async def one(ctx: WorkflowContext, activity: str, args: list[Any], options: dict[str, Any] | None = None) -> Any:
+    """Run one activity and return what it returns."""
+    return await ctx.execute_activity(durable.options(activity, **(options or {})), *args)
+
+
+@durable.workflow
+async def told(ctx: WorkflowContext, activity: str, args: list[Any]) -> Any:
+    """Run one activity and tell how it ended."""
+    try:
+        return await ctx.execute_activity(activity, *args)
+    except ActivityError as error:
+        return {"type": error.type, "attempts": error.attempts, "message": error.failure["message"]}
+    except asyncio.CancelledError:
+        return "canceled"
+
+
+@durable.workflow
+async def many(ctx: WorkflowContext, activity: str, calls: list[list[Any]]) -> list[Any]:
+    """Run one activity many times, side by side."""
+    return list(await asyncio.gather(*(ctx.execute_activity(activity, *args) for args in calls)))
+
+
+# -- the outcome table: existing tasks, which know nothing of workflows -------------------------------------------------
+
+
+@app.task
+def plain(key: str, x: int) -> int:
+    note(key, "ran")
+    return x + 1
+
+
+@app.task
+def failing(key: str, times: int) -> str:
+    count = note(key, "ran")
+    if count <= times:
+        raise ValueError(f"no {count}")
+    return f"yes {count}"
+
+
+@app.task(bind=True, max_retries=5)
+def retrying(self: Any, key: str, rounds: int, countdown: float) -> str:
+    note(key, f"retries {self.request.retries}")
+    if self.request.retries < rounds:
+        raise self.retry(countdown=countdown)
+    return f"round {self.request.retries}"
+
+
+@app.task(bind=True, max_retries=1)
+def giving_up(self: Any, key: str) -> str:
+    note(key, f"retries {self.request.retries}")
+    raise self.retry(countdown=0, exc=KeyError("never"))
+
+
+@app.task(autoretry_for=(ConnectionError,), retry_backoff=False, default_retry_delay=0, max_retries=2)
+def autoretrying(key: str, times: int) -> str:
+    count = note(key, "ran")
+    if count <= times:
+        raise ConnectionError(f"down {count}")
+    return f"up {count}"
+
+
+@app.task
+def ignoring(key: str) -> None:
+    note(key, "ran")
+    raise Ignore
+
+
+@app.task
+def rejecting(key: str) -> None:
+    note(key, "ran")
+    raise Reject("not mine", requeue=False)
+
+
+@app.task(acks_late=True)
+def requeueing(key: str) -> str:
+    if note(key, "ran") == 1:
+        raise Reject("not now", requeue=True)
+    return "second time"
+
+
+@app.task
+def requeueing_early(key: str) -> str:
+    if note(key, "ran") == 1:
+        raise Reject("not now", requeue=True)
+    return "second time"
+
+
+@app.task(bind=True)
+def replaced(self: Any, key: str, how: str) -> Any:
+    note(key, "ran")
+    if how == "chain":
+        return self.replace(chain(plain.s(key, 1), added.s(key, 10)))
+    if how == "failing":
+        return self.replace(failing.s(key, 99))
+    if how == "slow":
+        return self.replace(slow.s(key, 4.0))
+    return self.replace(plain.s(key, 1))
+
+
+@app.task
+def added(x: int, key: str, y: int) -> int:
+    note(key, "added")
+    return x + y
+
+
+@app.task
+def slow(key: str, seconds: float) -> str:
+    note(key, "ran")
+    time.sleep(seconds)
+    note(key, "over")
+    return "slept"
+
+
+@app.task(soft_time_limit=1)
+def soft(key: str, times: int) -> str:
+    count = note(key, "ran")
+    if count <= times:
+        while True:
+            time.sleep(0.05)
+    return f"quick {count}"
+
+
+@app.task(soft_time_limit=1)
+def soft_caught(key: str) -> str:
+    note(key, "ran")
+    try:
+        while True:
+            time.sleep(0.05)
+    except SoftTimeLimitExceeded:
+        return "cut short"
+
+
+@app.task(time_limit=1)
+def hard(key: str, times: int) -> str:
+    count = note(key, "ran")
+    if count <= times:
+        time.sleep(30)
+    return f"quick {count}"
+
+
+@app.task
+def killed(key: str, times: int) -> str:
+    count = note(key, "ran")
+    if count <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return f"survived {count}"
+
+
+@app.task(expires=1)
+def perishable(key: str) -> str:
+    note(key, "ran")
+    return "fresh"
+
+
+@app.task(bind=True)
+def bound(self: Any, key: str, x: int) -> str:
+    note(key, self.request.id)
+    return f"{self.name} {x}"
+
+
+class Order(BaseModel):
+    id: str
+    cents: int
+
+
+@app.task(pydantic=True)
+def modelled(key: str, order: Order) -> Order:
+    note(key, type(order).__name__)
+    return Order(id=order.id, cents=order.cents + 1)
+
+
+@app.task(rate_limit="2/s")
+def limited(key: str, x: int) -> int:
+    note(key, x)
+    return x
+
+
+class Loud(Task):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        note(args[0], "called")
+        return super().__call__(*args, **kwargs)
+
+
+@app.task(base=Loud)
+def loud(key: str) -> str:
+    note(key, "ran")
+    return "loud"
+
+
+class Shouting(Loud):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return f"{super().__call__(*args, **kwargs)}!"
+
+
+@app.task(base=Shouting)
+def shouting(key: str) -> str:
+    note(key, "ran")
+    return "ho"
+
+
+# -- the same, declared as activities ------------------------------------------------------------------------------------
+
+
+@durable.activity
+def charge(key: str, cents: int) -> dict[str, Any]:
+    note(key, f"attempt {activity_context().attempt}")
+    return {"cents": cents}
+
+
+@durable.activity(retry=TWICE)
+def declining(key: str, times: int) -> str:
+    attempt = activity_context().attempt
+    note(key, f"attempt {attempt}")
+    if attempt <= times:
+        raise ValueError(f"declined {attempt}")
+    return f"accepted {attempt}"
+
+
+@durable.activity
+def refusing(key: str) -> None:
+    note(key, "ran")
+    raise NonRetryable("card stolen", details={"card": 7})
+
+
+@durable.activity(bind=True, retry=ONCE, max_retries=3)
+def patient(self: Any, key: str, rounds: int) -> str:
+    note(key, f"attempt {activity_context().attempt} retries {self.request.retries}")
+    if self.request.retries < rounds:
+        raise self.retry(countdown=0)
+    return "patient"
+
+
+@durable.activity(bind=True)
+def deputised(self: Any, key: str) -> Any:
+    note(key, "ran")
+    return self.replace(plain.s(key, 41))
+
+
+@durable.activity
+def model_activity(key: str, order: Order) -> Order:
+    note(key, type(order).__name__)
+    return Order(id=order.id, cents=order.cents * 2)
+
+
+@durable.activity
+async def awaiting(key: str, seconds: float) -> str:
+    note(key, f"running {activity_running()}")
+    await asyncio.sleep(seconds)
+    return "awaited"
+
+
+@durable.activity(timeout=timedelta(seconds=1), retry=TWICE)
+def hanging(key: str, times: int) -> str:
+    if note(key, "ran") <= times:
+        time.sleep(30)
+    return "done"
