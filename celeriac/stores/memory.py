@@ -54,6 +54,9 @@ class InMemoryStore:
     redeliver_after: ClassVar[Micros] = 10 * SECOND
     """How long after a wake-up the relay publishes the turn itself, in microseconds."""
 
+    _copy = staticmethod(copy)
+    _copy_item = staticmethod(copy_item)
+
     def __init__(self, clock: Callable[[], Micros] | None = None) -> None:
         self._clock = clock or _wall_clock
         self._lock = threading.Lock()
@@ -86,8 +89,8 @@ class InMemoryStore:
                 return refused
             if new.run_id in self._shelf.entries:
                 raise StoreError(f"there is a run {new.run_id!r} already; a run id is never used twice")
-            first = copy(HistoryEvent.of(1, now, new.started))
-            self._shelf.add(Entry(copy(rows.born(new, now))), [first], rows.first_tasks(new, now))
+            first = self._copy(HistoryEvent.of(1, now, new.started))
+            self._shelf.add(Entry(self._copy(rows.born(new, now))), [first], rows.first_tasks(new, now))
             return Created(CreateOutcome.CREATED, self._run_out(new.run_id))
 
     def _refusal(self, new: NewRun) -> Created | None:
@@ -101,7 +104,7 @@ class InMemoryStore:
         if latest is None or new.id_reuse is IdReuse.ALLOW:
             return None
         if new.id_reuse is IdReuse.NEVER or latest.run.status is WorkflowStatus.COMPLETED:
-            return Created(CreateOutcome.REUSE_REFUSED, copy(latest.run))
+            return Created(CreateOutcome.REUSE_REFUSED, self._copy(latest.run))
         return None
 
     def deliver(
@@ -116,7 +119,7 @@ class InMemoryStore:
                 return Delivery(DeliveryOutcome.DUPLICATE, rows.ref(entry.run))
             if not entry.run.status.open:
                 return Delivery(DeliveryOutcome.CLOSED, rows.ref(entry.run))
-            return self._receive(entry, copy(message))
+            return self._receive(entry, self._copy(message))
 
     def settle(self, fence: Fence, message: Message) -> Delivery:
         """Deliver the outcome of a task row and delete the row."""
@@ -127,7 +130,7 @@ class InMemoryStore:
             row = entry.tasks.get((fence.kind, fence.seq))
             if not rows.holds(row, fence) or not entry.run.status.open:
                 return Delivery(DeliveryOutcome.REFUSED, rows.ref(entry.run))
-            message = copy(message)
+            message = self._copy(message)
             del entry.tasks[fence.kind, fence.seq]
             if entry.has_seen(message.key):
                 return Delivery(DeliveryOutcome.DUPLICATE, rows.ref(entry.run))
@@ -147,9 +150,7 @@ class InMemoryStore:
 
     # -- turns -------------------------------------------------------------------------------------
 
-    def begin_turn(
-        self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None
-    ) -> TurnView | None:
+    def begin_turn(self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None) -> TurnView | None:
         """Claim the run's turn if it is due, and read what the turn needs."""
         with self._lock:
             entry, turn = self._shelf.row(run_id, *TURN)
@@ -161,13 +162,13 @@ class InMemoryStore:
             if row is None:
                 return None
             self._shelf.put(entry, row)
-            return _view(entry, known, now)
+            return self._view(entry, known, now)
 
     def read_turn(self, run_id: str, *, known: tuple[str, int] | None) -> TurnView | None:
         """Read the same without claiming."""
         with self._lock:
             entry = self._shelf.entries.get(run_id)
-            return None if entry is None else _view(entry, known, self._clock())
+            return None if entry is None else self._view(entry, known, self._clock())
 
     def commit(self, commit: Commit) -> CommitOutcome:
         """Write all that a turn decided, or nothing.
@@ -176,8 +177,8 @@ class InMemoryStore:
             or a new task row whose key is taken.
         """
         _check(commit)
-        events = [copy(event) for event in commit.events]
-        tasks = [copy(task) for task in commit.tasks]
+        events = [self._copy(event) for event in commit.events]
+        tasks = [self._copy(task) for task in commit.tasks]
         with self._lock:
             entry = self._shelf.entries.get(commit.run_id)
             refused = _gate(entry, commit)
@@ -185,7 +186,7 @@ class InMemoryStore:
                 return refused or CommitOutcome.CONFLICT
             _check_keys(entry, commit)
             now = self._clock()
-            entry.run = copy(rows.committed(entry.run, commit, now))
+            entry.run = self._copy(rows.committed(entry.run, commit, now))
             entry.record(events)
             if entry.run.status.open:
                 self._settle_tasks(entry, commit, now)
@@ -231,11 +232,9 @@ class InMemoryStore:
             if blocked is not None and entry.run.status is not WorkflowStatus.PAUSED:
                 status = entry.run.status if declined else WorkflowStatus.BLOCKED
                 at = entry.run.updated_at if declined else now
-                entry.run = copy(replace(entry.run, status=status, blocked=dict(blocked), updated_at=at))
+                entry.run = self._copy(replace(entry.run, status=status, blocked=dict(blocked), updated_at=at))
             is_blocked = blocked is not None
-            self._shelf.put(
-                entry, rows.turn_released(row, now + delay, blocked=is_blocked, declined=declined)
-            )
+            self._shelf.put(entry, rows.turn_released(row, now + delay, blocked=is_blocked, declined=declined))
             return True
 
     def wake_blocked(self, namespace: str) -> int:
@@ -289,8 +288,8 @@ class InMemoryStore:
             if claimed is None:
                 return None
             self._shelf.put(entry, claimed)
-            head = copy(entry.run) if entry.run.status is WorkflowStatus.RUNNING and not entry.inbox else None
-            return Claim(copy(claimed), rows.ref(entry.run), now, head)
+            head = self._copy(entry.run) if entry.run.status is WorkflowStatus.RUNNING and not entry.inbox else None
+            return Claim(self._copy(claimed), rows.ref(entry.run), now, head)
 
     def requeue(
         self,
@@ -307,10 +306,8 @@ class InMemoryStore:
             if entry is None or row is None:
                 return False
             due_at = self._clock() + delay + grace
-            returned = rows.attempt_returned(
-                row, due_at, failure, next_attempt=next_attempt, published=grace > 0
-            )
-            self._shelf.put(entry, copy(returned))
+            returned = rows.attempt_returned(row, due_at, failure, next_attempt=next_attempt, published=grace > 0)
+            self._shelf.put(entry, self._copy(returned))
             return True
 
     def renew(self, fences: Sequence[Fence], *, lease: Micros) -> Mapping[Fence, Pulse]:
@@ -332,7 +329,7 @@ class InMemoryStore:
             entry, row = self._held(fence)
             if entry is None or row is None:
                 return Pulse.GONE
-            self._shelf.put(entry, copy(rows.beaten(row, self._clock(), details)))
+            self._shelf.put(entry, self._copy(rows.beaten(row, self._clock(), details)))
             return rows.pulse(row)
 
     def _held(self, fence: Fence) -> tuple[Entry, Task] | tuple[None, None]:
@@ -356,7 +353,7 @@ class InMemoryStore:
             for entry, row in found:
                 self._shelf.put(entry, replace(row, due_at=now + hold))
             return [
-                DueTask(copy(row), rows.ref(entry.run), now, copy(entry.run).origin) for entry, row in found
+                DueTask(self._copy(row), rows.ref(entry.run), now, self._copy(entry.run).origin) for entry, row in found
             ]
 
     def next_due(self, namespace: str) -> Micros | None:
@@ -406,20 +403,20 @@ class InMemoryStore:
                 if run_id is None:
                     return None
             entry = self._shelf.find(namespace, workflow_id, run_id)
-            return None if entry is None else copy(entry.run)
+            return None if entry is None else self._copy(entry.run)
 
     def history(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[HistoryEvent]:
         """Return a run's events in order."""
         with self._lock:
             entry = self._shelf.entries.get(run_id)
             last = None if limit is None else after + limit
-            return [] if entry is None else [copy(event) for event in entry.events[after:last]]
+            return [] if entry is None else [self._copy(event) for event in entry.events[after:last]]
 
     def tasks(self, run_id: str) -> Sequence[Task]:
         """Return a run's task rows, by kind and number."""
         with self._lock:
             entry = self._shelf.entries.get(run_id)
-            return [] if entry is None else [copy(entry.tasks[key]) for key in sorted(entry.tasks)]
+            return [] if entry is None else [self._copy(entry.tasks[key]) for key in sorted(entry.tasks)]
 
     # -- the specification's four ------------------------------------------------------------------
 
@@ -428,11 +425,11 @@ class InMemoryStore:
 
         :raises StoreError: its workflow id belongs to another open run, or its start key to another run.
         """
-        run = copy(replace(state.run, epoch=uuid.uuid4().hex, waits=tuple(state.run.waits)))
-        inbox = sorted((copy_item(item) for item in state.inbox), key=lambda item: item.number)
+        run = self._copy(replace(state.run, epoch=uuid.uuid4().hex, waits=tuple(state.run.waits)))
+        inbox = sorted((self._copy_item(item) for item in state.inbox), key=lambda item: item.number)
         entry = Entry(run, inbox={item.number: item for item in inbox})
-        history = [copy(event) for event in state.history]
-        tasks = [replace(copy(task), namespace=run.namespace) for task in state.tasks]
+        history = [self._copy(event) for event in state.history]
+        tasks = [replace(self._copy(task), namespace=run.namespace) for task in state.tasks]
         with self._lock:
             holder = self._shelf.open.get((run.namespace, run.workflow_id), run.run_id)
             if run.status.open and holder != run.run_id:
@@ -450,10 +447,10 @@ class InMemoryStore:
             if entry is None:
                 return None
             return WorkflowState(
-                copy(entry.run),
-                [copy(event) for event in entry.events],
-                [copy_item(item) for item in entry.inbox.values()],
-                [copy(entry.tasks[key]) for key in sorted(entry.tasks)],
+                self._copy(entry.run),
+                [self._copy(event) for event in entry.events],
+                [self._copy_item(item) for item in entry.inbox.values()],
+                [self._copy(entry.tasks[key]) for key in sorted(entry.tasks)],
             )
 
     def list(self, namespace: str, where: RunFilter) -> Sequence[Run]:
@@ -469,7 +466,7 @@ class InMemoryStore:
                 and _fits(entry.run, where)
                 and (below is None or _age(entry.run) < _age(below.run))
             ]
-            return [copy(run) for run in sorted(found, key=_age, reverse=True)[: where.limit]]
+            return [self._copy(run) for run in sorted(found, key=_age, reverse=True)[: where.limit]]
 
     def delete(self, namespace: str, workflow_id: str) -> int:
         """Delete all runs with this workflow id and return how many there were.
@@ -478,33 +475,30 @@ class InMemoryStore:
         """
         with self._lock:
             if (namespace, workflow_id) in self._shelf.open:
-                raise StoreError(
-                    f"workflow {workflow_id!r} is open; cancel or terminate it before deleting it"
-                )
+                raise StoreError(f"workflow {workflow_id!r} is open; cancel or terminate it before deleting it")
             found = self._shelf.runs(namespace, workflow_id)
             for run_id in found:
                 self._shelf.remove(self._shelf.entries[run_id])
             return len(found)
 
     def _run_out(self, run_id: str) -> Run:
-        return copy(self._shelf.entries[run_id].run)
+        return self._copy(self._shelf.entries[run_id].run)
+
+    def _view(self, entry: Entry, known: tuple[str, int] | None, now: Micros) -> TurnView:
+        after = known[1] if known and known[0] == entry.run.epoch and known[1] <= entry.run.version else 0
+        turn = entry.tasks.get(TURN)
+        return TurnView(
+            run=self._copy(entry.run),
+            events=[self._copy(event) for event in entry.events[after:]],
+            inbox=[self._copy_item(item) for item in entry.inbox.values()],
+            now=now,
+            complete=after == 0,
+            claims=turn.attempt if turn else 0,
+        )
 
 
 def _wall_clock() -> Micros:
     return time.time_ns() // 1000
-
-
-def _view(entry: Entry, known: tuple[str, int] | None, now: Micros) -> TurnView:
-    after = known[1] if known and known[0] == entry.run.epoch and known[1] <= entry.run.version else 0
-    turn = entry.tasks.get(TURN)
-    return TurnView(
-        run=copy(entry.run),
-        events=[copy(event) for event in entry.events[after:]],
-        inbox=[copy_item(item) for item in entry.inbox.values()],
-        now=now,
-        complete=after == 0,
-        claims=turn.attempt if turn else 0,
-    )
 
 
 def _check(commit: Commit) -> None:
