@@ -36,8 +36,7 @@ def open_store(url: str, **options: Any) -> Store:
     scheme, separator, _ = url.partition("://")
     if not separator:
         raise ConfigurationError(
-            f"a store is named by a URL, such as postgresql+psycopg://localhost/shop or sqlite:///shop.db, "
-            f"not {url!r}"
+            f"a store is named by a URL, such as postgresql+psycopg://localhost/shop or sqlite:///shop.db, not {url!r}"
         )
     factory = _factory(scheme.partition("+")[0]) or _factory(scheme)
     if factory is None:

@@ -76,9 +76,7 @@ class Interleavings:
         assert (committed, delivery.wake) == (CommitOutcome.COMMITTED, True)
         assert world.turn(run).state is TaskState.QUEUED
 
-    def test_a_commit_behind_a_delivery_is_refused(
-        self, world: World, in_order: Callable[..., list[Any]]
-    ) -> None:
+    def test_a_commit_behind_a_delivery_is_refused(self, world: World, in_order: Callable[..., list[Any]]) -> None:
         run = world.start()
         view = world.begin(run)
         commit = world.a_commit(view.run, SignalReceived("x"), turn_token="turn")
@@ -131,33 +129,25 @@ class Interleavings:
         world.signal(run, "paid")
         view = world.begin(run)
         commit = world.a_commit(view.run, (SignalReceived("paid"), "paid"), consumed=[1], turn_token="turn")
-        committed, delivery = in_order(
-            run, lambda: world.store.commit(commit), lambda: world.signal(run, "paid")
-        )
+        committed, delivery = in_order(run, lambda: world.store.commit(commit), lambda: world.signal(run, "paid"))
         assert (committed, delivery.outcome) == (CommitOutcome.COMMITTED, DeliveryOutcome.DUPLICATE)
         assert (world.inbox(run), world.turn(run).state) == ([], TaskState.IDLE)
 
     # -- two deliveries ----------------------------------------------------------------------------
 
-    def test_of_two_deliveries_the_first_wakes(
-        self, world: World, in_order: Callable[..., list[Any]]
-    ) -> None:
+    def test_of_two_deliveries_the_first_wakes(self, world: World, in_order: Callable[..., list[Any]]) -> None:
         run = world.idle()
         first, second = in_order(run, lambda: world.signal(run, "a"), lambda: world.signal(run, "b"))
         assert (first.wake, second.wake) == (True, False)
         assert world.inbox(run) == [(1, "a"), (2, "b")]
 
-    def test_the_same_message_twice_is_delivered_once(
-        self, world: World, in_order: Callable[..., list[Any]]
-    ) -> None:
+    def test_the_same_message_twice_is_delivered_once(self, world: World, in_order: Callable[..., list[Any]]) -> None:
         run = world.idle()
         first, second = in_order(run, lambda: world.signal(run), lambda: world.signal(run))
         assert (first.outcome, second.outcome) == (DeliveryOutcome.DELIVERED, DeliveryOutcome.DUPLICATE)
         assert (world.inbox(run), world.read(run).inbox_seq) == ([(1, "key")], 1)
 
-    def test_a_delivery_behind_a_pause_wakes_nobody(
-        self, world: World, in_order: Callable[..., list[Any]]
-    ) -> None:
+    def test_a_delivery_behind_a_pause_wakes_nobody(self, world: World, in_order: Callable[..., list[Any]]) -> None:
         run = world.idle()
         _, delivery = in_order(
             run,
@@ -174,9 +164,7 @@ class Interleavings:
         world.begin(run)
         released, delivery = in_order(
             run,
-            lambda: world.store.release_turn(
-                run.run_id, token="turn", delay=5 * MINUTE, blocked={"reason": "no code"}
-            ),
+            lambda: world.store.release_turn(run.run_id, token="turn", delay=5 * MINUTE, blocked={"reason": "no code"}),
             lambda: world.signal(run),
         )
         assert (released, delivery.wake) == (True, True)
@@ -184,9 +172,7 @@ class Interleavings:
 
     # -- two commits -------------------------------------------------------------------------------
 
-    def test_of_two_commits_the_second_conflicts(
-        self, world: World, in_order: Callable[..., list[Any]]
-    ) -> None:
+    def test_of_two_commits_the_second_conflicts(self, world: World, in_order: Callable[..., list[Any]]) -> None:
         run = world.start()
         commits = [world.a_commit(run, SignalReceived(name)) for name in ("a", "b")]
         assert in_order(run, *(lambda each=each: world.store.commit(each) for each in commits)) == [
@@ -235,9 +221,7 @@ class Interleavings:
         assert (committed, settled.outcome) == (CommitOutcome.COMMITTED, DeliveryOutcome.REFUSED)
         assert (world.inbox(run), world.keys(run)) == ([], [])
 
-    def test_a_claim_that_goes_while_its_commit_waits_undoes_the_commit(
-        self, world: World, engine: Engine
-    ) -> None:
+    def test_a_claim_that_goes_while_its_commit_waits_undoes_the_commit(self, world: World, engine: Engine) -> None:
         run = world.scheduled()
         fence = world.claim(run).fence
         commit = world.a_commit(run, SignalReceived("done"), settles=fence)
@@ -262,21 +246,20 @@ class Interleavings:
         take = "UPDATE celeriac_tasks SET token = NULL, state = 'queued' WHERE run_id = :run_id AND kind = 'activity'"
         return Stage(engine, take, run_id=run.run_id)
 
-    def test_an_attempt_is_not_claimed_behind_the_close_of_its_run(
-        self, world: World, engine: Engine
-    ) -> None:
+    def test_an_attempt_is_not_claimed_behind_the_close_of_its_run(self, world: World, engine: Engine) -> None:
         run = world.scheduled()
         close = "DELETE FROM celeriac_tasks WHERE run_id = :run_id"
-        claim = {"attempt": 1, "inner": 0, "token": "late", "lease": MINUTE, "worker": "w"}
         with Stage(engine, close, run_id=run.run_id) as stage:
-            stage.send(lambda: world.store.claim_activity(run.run_id, 1, **claim))
+            stage.send(
+                lambda: world.store.claim_activity(
+                    run.run_id, 1, attempt=1, inner=0, token="late", lease=MINUTE, worker="w"
+                )
+            )
             assert stage.lift() == [None]
 
     # -- two starts --------------------------------------------------------------------------------
 
-    def test_a_start_behind_another_with_the_same_id_finds_it_open(
-        self, world: World, engine: Engine
-    ) -> None:
+    def test_a_start_behind_another_with_the_same_id_finds_it_open(self, world: World, engine: Engine) -> None:
         first = world.start()
         second = world.new("taken")
         # A start that is not committed yet, made of the row of one that is.

@@ -31,6 +31,7 @@ from celeriac.stores.sql.values import (
     task_of,
 )
 
+
 class Archive:
     """Reading and moving whole runs, for any database."""
 
@@ -41,9 +42,7 @@ class Archive:
         tables = db.tables
         runs, tasks, events = tables.runs, tables.tasks, tables.events
         self._tasks = db.statement(
-            select(*columns(tasks, TASK))
-            .where(tasks.c.run_id == text("run_id"))
-            .order_by(tasks.c.kind, tasks.c.seq)
+            select(*columns(tasks, TASK)).where(tasks.c.run_id == text("run_id")).order_by(tasks.c.kind, tasks.c.seq)
         )
         self._some_events = db.statement(
             select(*columns(events, EVENT))
@@ -114,9 +113,7 @@ class Archive:
 
     def _listing(self, where: RunFilter) -> Any:
         runs = self._db.tables.runs
-        query = select(*columns(runs, RUN)).where(
-            runs.c.namespace == text("namespace"), *self._conditions(where)
-        )
+        query = select(*columns(runs, RUN)).where(runs.c.namespace == text("namespace"), *self._conditions(where))
         return query.order_by(runs.c.created_at.desc(), runs.c.run_id.desc()).limit(number("limit"))
 
     def _conditions(self, where: RunFilter) -> list[ColumnElement[bool]]:
@@ -161,10 +158,7 @@ class Archive:
         access.add_events(session, run.run_id, state.history)
         session.each(
             access.add_item,
-            [
-                {**message_values(item.message), **key, "number": item.number, "at": item.at}
-                for item in state.inbox
-            ],
+            [{**message_values(item.message), **key, "number": item.number, "at": item.at} for item in state.inbox],
         )
         access.add_tasks(session, run.namespace, state.tasks)
 
@@ -181,9 +175,7 @@ class Archive:
         def work(session: Session) -> int:
             found = session.rows(self._all, values)
             if any(open_id is not None for _, open_id in found):
-                raise StoreError(
-                    f"workflow {workflow_id!r} is open and can't be deleted; cancel or terminate it first"
-                )
+                raise StoreError(f"workflow {workflow_id!r} is open and can't be deleted; cancel or terminate it first")
             for run_id, _ in found:
                 for statement in self._clear:
                     session.execute(statement, {"run_id": run_id})

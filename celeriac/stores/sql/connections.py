@@ -1,4 +1,6 @@
-"""A process's connections to one store: opened when needed, kept, looked at before each use, never carried over a fork."""
+"""A process's connections to one store: opened when needed, kept, looked at before each use, never carried
+over a fork.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ _PATIENCE: Final = 30.0
 class Connections:
     """Hands connections out, one thread each.
 
-    An engine of our own has no pool: its few connections are kept here, which takes a tenth of the time. Those of an engine
-    that the application shares with us come from its pool and go back there after each use.
+    An engine of our own has no pool: its few connections are kept here, which takes a tenth of the time.
+    Those of an engine that the application shares with us come from its pool and go back there after each
+    use.
 
     :param size: how many connections of our own engine there may be.
     """
@@ -59,7 +62,8 @@ class Connections:
             raise
 
     def _take_pooled(self) -> PoolProxiedConnection:
-        # As many dead ones as a pool may hold, after a restart of the server; a pool that has none left opens one.
+        # As many dead ones as a pool may hold, after a restart of the server; a pool that has none left opens
+        # one.
         while True:
             pooled = self.engine.raw_connection()
             if self._driver.alive(pooled.dbapi_connection):

@@ -39,23 +39,15 @@ class Deliveries:
             .limit(ONE)
         )
         self._count = db.statement(
-            update(runs)
-            .where(access.this_run, runs.c.open_id.is_not(None))
-            .values(inbox_seq=runs.c.inbox_seq + 1)
+            update(runs).where(access.this_run, runs.c.open_id.is_not(None)).values(inbox_seq=runs.c.inbox_seq + 1)
         )
-        self._uncount = db.statement(
-            update(runs).where(access.this_run).values(inbox_seq=runs.c.inbox_seq - 1)
-        )
-        self._counted = db.statement(
-            select(*columns(runs, REF), runs.c.inbox_seq, db.now).where(access.this_run)
-        )
+        self._uncount = db.statement(update(runs).where(access.this_run).values(inbox_seq=runs.c.inbox_seq - 1))
+        self._counted = db.statement(select(*columns(runs, REF), runs.c.inbox_seq, db.now).where(access.this_run))
         self._take = db.statement(
             delete(tasks).where(access.this_task, func.coalesce(tasks.c.token, "") == text("token"))
         )
 
-    def deliver(
-        self, message: Message, *, namespace: str, workflow_id: str | None, run_id: str | None
-    ) -> Delivery:
+    def deliver(self, message: Message, *, namespace: str, workflow_id: str | None, run_id: str | None) -> Delivery:
         """Put a message into the inbox of an open run."""
         values = message_values(message)
         for _ in range(_RACES):
@@ -69,9 +61,7 @@ class Deliveries:
             # A run that has closed meanwhile may have a successor with its workflow id.
             if delivery.outcome is not DeliveryOutcome.CLOSED or run_id is not None or not ref.status.open:
                 return delivery
-        raise StoreUnavailable(
-            f"the runs of workflow {workflow_id!r} close faster than a message can be delivered"
-        )
+        raise StoreUnavailable(f"the runs of workflow {workflow_id!r} close faster than a message can be delivered")
 
     def _find(self, namespace: str, workflow_id: str | None, run_id: str | None) -> RunRef | None:
         if run_id is not None:

@@ -1,5 +1,7 @@
 """What differs between databases in beginning a transaction, and in telling whether a connection is alive."""
 
+# ruff: noqa: ARG002 - one signature for all drivers, of which each needs a part
+
 from __future__ import annotations
 
 import select
@@ -212,8 +214,15 @@ def driver_for(engine: Engine, *, owned: bool) -> Driver:
     :raises ConfigurationError: a database or driver that is not supported.
     """
     name, driver = engine.dialect.name, engine.dialect.driver
-    kind = _DRIVERS.get((name, driver))
-    if kind is None:
+    check_supported(name, driver)
+    return _DRIVERS[name, driver](owned=owned)
+
+
+def check_supported(database: str, driver: str) -> None:
+    """See that there is a way to talk to this database through this driver.
+
+    :raises ConfigurationError: there is none; lists those there are.
+    """
+    if (database, driver) not in _DRIVERS:
         known = ", ".join(sorted(f"{each}+{by}" for each, by in _DRIVERS))
-        raise ConfigurationError(f"an engine of {name}+{driver} can't be a store. Supported are: {known}")
-    return kind(owned=owned)
+        raise ConfigurationError(f"{database}+{driver} can't be a store. Supported are: {known}")

@@ -10,16 +10,17 @@ from typing import Any, Final
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from celeriac.errors import ConfigurationError, MissingExtra
+from celeriac.stores.sql.drivers import check_supported
 
 _BUSY: Final = 5.0
 """Seconds that SQLite waits for a lock before it says that it is busy; then the store tries again."""
 _CONNECT: Final = 5
 """Seconds that a server may take to answer, where the URL doesn't say otherwise."""
-_EXTRAS: Final = {"psycopg": "postgres", "pymysql": "mysql"}
+_EXTRAS: Final = {"psycopg": "postgres", "pymysql": "mysql", "MySQLdb": "mysql"}
 _DEFAULT_DRIVERS: Final = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
@@ -49,41 +50,40 @@ def make_engine(url: str | URL) -> Engine:
             options |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
     else:
         connect = {"connect_timeout": _CONNECT, "charset": "utf8mb4"}
-        connect = {name: value for name, value in connect.items() if name not in parsed.query}
+    # What the URL says goes before what we think.
+    connect = {name: value for name, value in connect.items() if name not in parsed.query}
     engine = _create(parsed, connect, options)
-    if family == "sqlite":
-        event.listen(engine, "connect", _configure_sqlite)
-    elif family == "postgresql":
-        event.listen(engine, "connect", _configure_postgresql)
+    if family in _CONFIGURE:
+        event.listen(engine, "connect", _CONFIGURE[family])
     return engine
 
 
 def _parse(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         shown = str(url).partition("://")[0]
         raise ConfigurationError(
             f"the store's URL, which begins {shown[:20]!r}, can't be read. A store is named like "
             f"postgresql+psycopg://user:password@host/database or sqlite:///file.db"
         ) from None
-    return parsed.set(drivername=_DEFAULT_DRIVERS.get(parsed.drivername, parsed.drivername))
+    parsed = parsed.set(drivername=_DEFAULT_DRIVERS.get(parsed.drivername, parsed.drivername))
+    family, _, driver = parsed.drivername.partition("+")
+    check_supported(family, driver or "pysqlite")
+    return parsed
 
 
 def _postgresql(url: URL) -> tuple[URL, dict[str, Any]]:
     connect: dict[str, Any] = {"connect_timeout": _CONNECT, "application_name": "celeriac"}
     # A network that drops packets silently is noticed within half a minute.
     connect |= {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
-    connect = {name: value for name, value in connect.items() if name not in url.query}
     threshold = url.query.get("prepare_threshold")
     if threshold is not None:
         url = url.difference_update_query(["prepare_threshold"])
         try:
             connect["prepare_threshold"] = None if str(threshold).lower() == "none" else int(str(threshold))
         except ValueError:
-            raise ConfigurationError(
-                f"prepare_threshold={threshold!r} in the store's URL: a number, or none"
-            ) from None
+            raise ConfigurationError(f"prepare_threshold={threshold!r} in the store's URL: a number, or none") from None
     return url, connect
 
 
@@ -95,7 +95,7 @@ def _create(url: URL, connect: dict[str, Any], options: dict[str, Any]) -> Engin
         if extra is None:
             raise
         raise MissingExtra(f"the store {url.drivername}", extra) from error
-    except (NoSuchModuleError, ArgumentError, TypeError) as error:
+    except (ArgumentError, TypeError) as error:
         raise ConfigurationError(f"the store's URL can't be used: {error}") from None
 
 
@@ -115,9 +115,14 @@ def _configure_sqlite(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _configure_postgresql(connection: Any, _: Any) -> None:
-    """See to read committed: a stricter default would turn every wait for a row into a failure to be retried."""
+    """See to read committed: a stricter default would turn every wait for a row into a failure to be
+    retried.
+    """
     connection.autocommit = True
     with connection.cursor() as cursor:
         (level,) = cursor.execute("SHOW default_transaction_isolation").fetchone()
         if level != "read committed":
             cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
+_CONFIGURE: Final = {"sqlite": _configure_sqlite, "postgresql": _configure_postgresql}

@@ -34,9 +34,7 @@ def check_id(what: str, text: str, limit: int = MAX_CHARACTERS) -> str:
     :raises ValueError: too long, a NUL character, or half of a surrogate pair.
     """
     if len(text) > limit:
-        raise ValueError(
-            f"{what} has {len(text)} characters, more than the {limit:,} that fit: {text[:40]!r}..."
-        )
+        raise ValueError(f"{what} has {len(text)} characters, more than the {limit:,} that fit: {text[:40]!r}...")
     if "\0" in text:
         raise ValueError(f"{what} {text!r} has a NUL character, which databases can't hold; leave it out")
     if not text.isascii():

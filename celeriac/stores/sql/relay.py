@@ -49,13 +49,9 @@ class Relay:
         free = or_(leases.c.holder == text("holder"), leases.c.until_at <= db.now)
         until = db.now + number("lease")
         self._extend = db.statement(
-            update(leases)
-            .where(leases.c.name == text("name"), free)
-            .values(holder=text("holder"), until_at=until)
+            update(leases).where(leases.c.name == text("name"), free).values(holder=text("holder"), until_at=until)
         )
-        self._add_lease = db.statement(
-            insert(leases).values(name=text("name"), holder=text("holder"), until_at=until)
-        )
+        self._add_lease = db.statement(insert(leases).values(name=text("name"), holder=text("holder"), until_at=until))
 
     def _served(self) -> ColumnElement[bool]:
         """A row's run is open and not paused, or the row is of a kind that this does not stop."""

@@ -51,9 +51,7 @@ class Runs:
         # Takes the row's lock before anything is read: its status must not change between reading and
         # writing.
         self._lock_open = db.statement(
-            update(runs)
-            .where(access.this_run, runs.c.open_id.is_not(None))
-            .values(updated_at=runs.c.updated_at)
+            update(runs).where(access.this_run, runs.c.open_id.is_not(None)).values(updated_at=runs.c.updated_at)
         )
         changed = update(runs).where(access.this_run).values(status=text("status"), updated_at=number("at"))
         self._set_status = {
@@ -87,7 +85,7 @@ class Runs:
                 refused = self._db.snapshot(lambda session: self.refusal(session, new))
                 if refused is not None:
                     return refused
-                if self.find(new.namespace, None, new.run_id) is not None:
+                if self._db.single(lambda session: self._access.ref(session, new.run_id)) is not None:
                     break
         raise StoreError(f"there is a run {new.run_id!r} already; a run id is never used twice")
 
@@ -126,9 +124,7 @@ class Runs:
 
     # -- finding and pausing -----------------------------------------------------------------------
 
-    def find(
-        self, namespace: str, workflow_id: str | None, run_id: str | None, start_key: str | None
-    ) -> Run | None:
+    def find(self, namespace: str, workflow_id: str | None, run_id: str | None, start_key: str | None) -> Run | None:
         """Return the run with this run id, the one of this start, or the latest with this workflow id."""
         access = self._access
         if start_key is not None:

@@ -69,11 +69,7 @@ class SqlStore:
         fast_path: bool = True,
     ) -> None:
         self._owned = not isinstance(url_or_engine, Engine)
-        engine = (
-            url_or_engine
-            if isinstance(url_or_engine, Engine)
-            else make_engine(url_or_engine)
-        )
+        engine = url_or_engine if isinstance(url_or_engine, Engine) else make_engine(url_or_engine)
         tables = make_tables(table_prefix, schema)
         self.db = Database(engine, tables, owned=self._owned, clock=clock, connections=connections)
         access = Access(self.db)
@@ -149,9 +145,7 @@ class SqlStore:
 
     # -- turns -------------------------------------------------------------------------------------
 
-    def begin_turn(
-        self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None
-    ) -> TurnView | None:
+    def begin_turn(self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None) -> TurnView | None:
         """Claim the run's turn if it is due, and read what the turn needs."""
         return self._turns.begin(run_id, token=token, lease=lease, known=known)
 
@@ -196,9 +190,7 @@ class SqlStore:
         self, run_id: str, seq: int, *, attempt: int, inner: int, token: str, lease: Micros, worker: str
     ) -> Claim | None:
         """Claim an attempt, or return None when it is not to be run."""
-        return self._tasks.claim(
-            run_id, seq, attempt=attempt, inner=inner, token=token, lease=lease, worker=worker
-        )
+        return self._tasks.claim(run_id, seq, attempt=attempt, inner=inner, token=token, lease=lease, worker=worker)
 
     def requeue(
         self,
@@ -210,9 +202,7 @@ class SqlStore:
         failure: Mapping[str, Json] | None = None,
     ) -> bool:
         """Give a claimed row back as queued."""
-        return self._tasks.requeue(
-            fence, delay=delay, grace=grace, next_attempt=next_attempt, failure=failure
-        )
+        return self._tasks.requeue(fence, delay=delay, grace=grace, next_attempt=next_attempt, failure=failure)
 
     def renew(self, fences: Sequence[Fence], *, lease: Micros) -> Mapping[Fence, Pulse]:
         """Move on the leases of attempts that are running."""

@@ -33,9 +33,9 @@ class Tasks:
         self._now = db.statement(select(db.now))
         self._renew = db.family(self._renewal)
         self._pulses = db.family(
-            lambda size: select(
-                *columns(tasks, ("run_id", "kind", "seq", "token", "cancel_requested"))
-            ).where(self._held_by(size))
+            lambda size: select(*columns(tasks, ("run_id", "kind", "seq", "token", "cancel_requested"))).where(
+                self._held_by(size)
+            )
         )
 
     def _held_by(self, size: int) -> ColumnElement[bool]:
@@ -102,9 +102,7 @@ class Tasks:
             due_at = self._time(session) + delay + grace
             self._access.put_task(
                 session,
-                rows.attempt_returned(
-                    row, due_at, failure, next_attempt=next_attempt, published=grace > 0
-                ),
+                rows.attempt_returned(row, due_at, failure, next_attempt=next_attempt, published=grace > 0),
             )
             return True
 
@@ -146,8 +144,7 @@ class Tasks:
         # Always in the same order, so that two processes that renew never wait for each other in a circle.
         ordered = sorted(fences, key=lambda fence: (fence.run_id, fence.kind, fence.seq))
         keys = [
-            {"run_id": each.run_id, "kind": each.kind.value, "seq": each.seq, "token": each.token}
-            for each in ordered
+            {"run_id": each.run_id, "kind": each.kind.value, "seq": each.seq, "token": each.token} for each in ordered
         ]
         renew, values = self._renew.fit(keys)
         pulses, same_values = self._pulses.fit(keys)

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.expression import ClauseElement
 
-from celeriac.errors import CeleriacError, SchemaMismatch, StoreError, StoreUnavailable
+from celeriac.errors import CeleriacError, SchemaMismatch, StoreUnavailable
 from celeriac.stores.sql.clock import Clock, host_clock, store_now
 from celeriac.stores.sql.connections import Connections
 from celeriac.stores.sql.drivers import driver_for
@@ -27,6 +27,8 @@ Row = Sequence[Any]
 ATTEMPTS: Final = 8
 """How often a transaction is tried that meets deadlocks, serialisation failures or a busy database."""
 _FIRST_PAUSE: Final = 0.002  # seconds; doubled each time, with jitter
+_PATIENCE: Final = 10.0
+"""Seconds after which it is not tried again, however few attempts there were."""
 
 MIGRATE: Final = "run: celery -A yourapp workflow migrate"
 
@@ -175,18 +177,19 @@ class Database:
     # -- connections and failures ------------------------------------------------------------------
 
     def _again(self, run: Callable[[Any, Session, Callable[[Session], T]], T], work: Callable[[Session], T]) -> T:
-        pause = _FIRST_PAUSE
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt, give_up = 1, 0.0
+        while True:
             try:
                 return self._once(run, work)
             except (CeleriacError, UniqueViolation):
                 raise
             except Exception as error:  # noqa: BLE001 - sorted out by what the driver's exceptions mean
-                if attempt == ATTEMPTS or self._fault(error) is not Fault.RETRY:
+                give_up = give_up or time.monotonic() + _PATIENCE
+                spent = attempt == ATTEMPTS or time.monotonic() > give_up
+                if spent or self._fault(error) is not Fault.RETRY:
                     self._explain(error)
-            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-            pause *= 2
-        raise StoreError("unreachable")  # pragma: no cover
+            time.sleep(_FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            attempt += 1
 
     def _once(self, run: Callable[[Any, Session, Callable[[Session], T]], T], work: Callable[[Session], T]) -> T:
         connections, driver = self.connections, self.driver
@@ -234,7 +237,7 @@ class Database:
         if fault is Fault.LOST:
             raise StoreUnavailable(f"the store can't be reached: {_line(error)}") from error
         if fault is Fault.RETRY:
-            raise StoreUnavailable(f"the store was busy {ATTEMPTS} times in a row: {_line(error)}") from error
+            raise StoreUnavailable(f"the store was busy again and again: {_line(error)}") from error
         if fault is Fault.SCHEMA:
             raise SchemaMismatch(
                 f"the store's tables are absent or of another version ({_line(error)}); {MIGRATE}"

@@ -95,9 +95,7 @@ class Turns:
         )
         self._gate = db.statement(gate.where(runs.c.inbox_seq == number("inbox_seq")))
         self._gate_leaving_due = db.statement(gate)
-        self._committed = db.statement(
-            select(runs.c.namespace, runs.c.updated_at).where(self._access.this_run)
-        )
+        self._committed = db.statement(select(runs.c.namespace, runs.c.updated_at).where(self._access.this_run))
         self._consume = db.family(
             lambda size: delete(inbox).where(
                 inbox.c.run_id == text("run_id"),
@@ -133,9 +131,7 @@ class Turns:
         # A paused run stays so; one whose turn was declined goes on waiting for a worker that has its code.
         self._block = db.statement(
             update(runs)
-            .where(
-                self._access.this_run, runs.c.open_id.is_not(None), runs.c.status != word(WorkflowStatus.PAUSED)
-            )
+            .where(self._access.this_run, runs.c.open_id.is_not(None), runs.c.status != word(WorkflowStatus.PAUSED))
             .values(
                 blocked=text("blocked"),
                 status=case((declined, runs.c.status), else_=word(WorkflowStatus.BLOCKED)),
@@ -143,9 +139,7 @@ class Turns:
             )
         )
         # From the task rows to the runs: closed runs, of which there are many more, have no turn row.
-        blocked = exists().where(
-            runs.c.run_id == tasks.c.run_id, runs.c.status == word(WorkflowStatus.BLOCKED)
-        )
+        blocked = exists().where(runs.c.run_id == tasks.c.run_id, runs.c.status == word(WorkflowStatus.BLOCKED))
         self._wake_blocked = db.statement(
             update(tasks)
             .where(
@@ -162,9 +156,7 @@ class Turns:
 
     # -- claiming and reading ----------------------------------------------------------------------
 
-    def begin(
-        self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None
-    ) -> TurnView | None:
+    def begin(self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None) -> TurnView | None:
         """Claim the run's turn, then read: the snapshot is younger than the claim."""
         if not self._db.write(lambda session: self._claim(session, run_id, token, lease)):
             return None
@@ -270,9 +262,10 @@ class Turns:
         if run is None or not rows.takes(run, commit):
             return CommitOutcome.CONFLICT
         fence = commit.settles
-        row = fence and self._access.look(session, commit.run_id, fence.kind, fence.seq)
-        if fence is not None and not rows.holds(row, fence):
-            return CommitOutcome.FENCED
+        if fence is not None:
+            row = self._access.look(session, commit.run_id, fence.kind, fence.seq)
+            if not rows.holds(row, fence):
+                return CommitOutcome.FENCED
         moved = run.inbox_seq != commit.inbox_seq and not commit.leave_due
         return CommitOutcome.INBOX_MOVED if moved else CommitOutcome.CONFLICT
 

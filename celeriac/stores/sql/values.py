@@ -133,7 +133,25 @@ def run_of(row: Row) -> Run:
 
 def head_of(row: Row) -> Run:
     """Read a row of :data:`HEAD`'s columns; input, result and the like are left out."""
-    return Run(*row[:4], _STATUSES[row[4]], *row[5:13], closed_at=row[13], parent_run_id=row[14], turns=row[15], origin=_json(row[16]))
+    return Run(
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        _STATUSES[row[4]],
+        row[5],
+        row[6],
+        row[7],
+        row[8],
+        row[9],
+        row[10],
+        row[11],
+        row[12],
+        closed_at=row[13],
+        parent_run_id=row[14],
+        turns=row[15],
+        origin=_json(row[16]),
+    )
 
 
 def ref_of(row: Row) -> RunRef:

@@ -32,9 +32,7 @@ _alembic: Final = threading.Lock()
 """Alembic keeps the environment that it is in as a global of the process."""
 
 
-def migrate(
-    target: str | URL | Engine, *, table_prefix: str = DEFAULT_PREFIX, schema: str | None = None
-) -> str:
+def migrate(target: str | URL | Engine, *, table_prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> str:
     """Bring the tables up to this version of celeriac and return the version's name. Done twice, or at once,
     is done once.
 
@@ -46,9 +44,7 @@ def migrate(
     return HEAD
 
 
-def current(
-    target: str | URL | Engine, *, table_prefix: str = DEFAULT_PREFIX, schema: str | None = None
-) -> str | None:
+def current(target: str | URL | Engine, *, table_prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> str | None:
     """Return the version of the tables, or None where there are none."""
     with _engine(target) as engine, engine.connect() as connection:
         return _version(connection, table_prefix, schema)
@@ -80,8 +76,7 @@ def _difference(found: str | None) -> str:
     if found in _KNOWN:
         return f"the store's tables are of version {found}, this celeriac needs {HEAD}; {_HOW}"
     return (
-        f"the store's tables are of version {found}, which this celeriac (up to {HEAD}) does not know; "
-        f"upgrade celeriac"
+        f"the store's tables are of version {found}, which this celeriac (up to {HEAD}) does not know; upgrade celeriac"
     )
 
 

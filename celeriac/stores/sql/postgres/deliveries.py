@@ -1,5 +1,7 @@
 """Deliveries on PostgreSQL, one statement each."""
 
+# ruff: noqa: S608 - what is put into the texts are names of columns and parts of our own
+
 from __future__ import annotations
 
 from typing import Any, Final
@@ -69,9 +71,7 @@ class PostgresDeliveries(Deliveries):
         settling = {name: part.format(**texts.parts) for name, part in _SETTLING.items()}
         self._settling = texts(_DELIVER, **settling, redeliver=str(REDELIVER_AFTER))
 
-    def deliver(
-        self, message: Message, *, namespace: str, workflow_id: str | None, run_id: str | None
-    ) -> Delivery:
+    def deliver(self, message: Message, *, namespace: str, workflow_id: str | None, run_id: str | None) -> Delivery:
         """Put a message into the inbox of an open run."""
         statement = self._by_name if run_id is None else self._by_run
         values = {

@@ -29,7 +29,9 @@ class Texts:
             "events": quoted(tables.events),
             "inbox": quoted(tables.inbox),
             # Read once in a statement, and not before its locks are taken where that matters.
-            "now": f"%({NOW})s::bigint" if self._injected else "(extract(epoch from clock_timestamp()) * 1000000)::bigint",
+            "now": f"%({NOW})s::bigint"
+            if self._injected
+            else "(extract(epoch from clock_timestamp()) * 1000000)::bigint",
             "run": ", ".join(f"r.{name}" for name in RUN),
             "head": ", ".join(f"r.{name}" for name in HEAD),
             "ref": ", ".join(f"r.{name}" for name in REF),

@@ -64,9 +64,7 @@ class PostgresTurns(Turns):
         self._read_all = texts(_READ)
         self._statement = lru_cache(maxsize=None)(lambda shape: texts(commit_text(shape)))
 
-    def begin(
-        self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None
-    ) -> TurnView | None:
+    def begin(self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None) -> TurnView | None:
         """Claim the run's turn, then read: the snapshot is younger than the claim."""
         values = {"run_id": run_id, "token": token, "lease": lease}
         if self._db.single(lambda session: session.row(self._take_turn, values)) is None:

@@ -1,0 +1,193 @@
+"""How many statements each call costs, and that none of them has a user's text in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from celeriac.orchestrator.events import SignalReceived, WorkflowCompleted
+from celeriac.orchestrator.model import SECOND, Fence, RunFilter, Task
+from celeriac.orchestrator.status import TaskKind, TaskState, WorkflowStatus
+from celeriac.stores.sql import SqlStore, migrate
+from celeriac.stores.sql.ids import index_form
+from celeriac.testing.contract.world import MINUTE, World, wait_until_passed
+
+_HOSTILE = "x'); DROP TABLE celeriac_runs; -- %s %(run_id)s :p_run_id ? $1 {now} \\"
+
+
+def open_sqlite(_: pytest.FixtureRequest) -> SqlStore:
+    return SqlStore("sqlite://")
+
+
+def open_postgresql(request: pytest.FixtureRequest) -> SqlStore:
+    url = request.getfixturevalue("postgres_url")
+    migrate(url)
+    return SqlStore(url)
+
+
+def open_portable(request: pytest.FixtureRequest) -> SqlStore:
+    url = request.getfixturevalue("postgres_url")
+    migrate(url)
+    return SqlStore(url, fast_path=False)
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> Iterator[SqlStore]:
+    store: SqlStore = request.param(request)
+    store.check()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def world(store: SqlStore) -> World:
+    return World(store, store, wait_until_passed)
+
+
+@pytest.fixture
+def count(store: SqlStore) -> Callable[[Callable[[], Any]], int]:
+    """``count(call)``: how many statements it runs, BEGIN and COMMIT not counted."""
+
+    def counted(call: Callable[[], Any]) -> int:
+        texts: list[str] = []
+        store.db.trace = texts.append
+        try:
+            assert call() not in (None, False)
+        finally:
+            store.db.trace = None
+        return len(texts)
+
+    return counted
+
+
+def a_life(world: World, count: Callable[[Callable[[], Any]], int]) -> dict[str, int]:
+    """Return the cost of each call in the life of a run with two activities."""
+    store, new, costs = world.store, world.new(), {}
+    costs["create"] = count(lambda: store.create(new))
+    costs["begin_turn"] = count(lambda: store.begin_turn(new.run_id, token="turn", lease=MINUTE, known=None))
+    run = world.start()
+    rows = [world.activity(run, 1), world.activity(run, 2, heartbeat=MINUTE)]
+    commit = world.a_commit(run, SignalReceived("a"), tasks=rows)
+    costs["commit"] = count(lambda: store.commit(commit))
+    costs["claim_activity"] = count(lambda: world.claim(run))
+    costs["read_turn"] = count(lambda: store.read_turn(run.run_id, known=(run.epoch, 2)))
+    fences = [world.claim(run, 2, token="other").fence]
+    costs["renew"] = count(lambda: store.renew(fences, lease=SECOND))
+    costs["heartbeat"] = count(lambda: store.heartbeat(fences[0], {"done": 3}))
+    costs["requeue"] = count(lambda: store.requeue(fences[0], delay=0, grace=0, next_attempt=False))
+    fences = [world.claim(run, 2).fence]
+    row = world.row(run, seq=1)
+    settling = world.a_commit(world.read(run), SignalReceived("b"), tasks=[world.activity(run, 3)], settles=_fence(row))
+    costs["commit an outcome"] = count(lambda: store.commit(settling))
+    costs["settle"] = count(lambda: store.settle(fences[0], world.message("outcome")))
+    costs["deliver"] = count(lambda: world.signal(run))
+    costs["find_run"] = count(lambda: store.find_run(run.namespace, workflow_id=run.workflow_id))
+    closing = world.a_commit(
+        world.read(run),
+        WorkflowCompleted(1),
+        status=WorkflowStatus.COMPLETED,
+        consumed=[1, 2],
+        tasks=[world.finish(run, due_in=0)],
+    )
+    costs["close"] = count(lambda: store.commit(closing))
+    costs["take_due, one due"] = count(lambda: store.take_due(world.namespace, limit=9, hold=MINUTE))
+    costs["take_due, none due"] = count(lambda: store.take_due(world.namespace, limit=9, hold=MINUTE) == [])
+    costs["next_due"] = count(lambda: store.next_due(world.namespace))
+    return costs
+
+
+def _fence(row: Task) -> Fence:
+    return Fence(row.run_id, row.kind, row.seq, row.token or "")
+
+
+FAST = {
+    "create": 1,
+    "begin_turn": 2,
+    "commit": 1,
+    "claim_activity": 1,
+    "read_turn": 1,
+    "renew": 1,
+    "heartbeat": 1,
+    "requeue": 1,
+    "commit an outcome": 1,
+    "settle": 1,
+    "deliver": 1,
+    "find_run": 1,
+    "close": 1,
+    "take_due, one due": 3,
+    "take_due, none due": 1,
+    "next_due": 1,
+}
+PORTABLE = {
+    "create": 7,
+    "begin_turn": 6,
+    "commit": 5,
+    "claim_activity": 3,
+    "read_turn": 2,
+    "renew": 2,
+    "heartbeat": 3,
+    "requeue": 3,
+    "commit an outcome": 6,
+    "settle": 7,
+    "deliver": 6,
+    "find_run": 1,
+    "close": 7,
+    "take_due, one due": 3,
+    "take_due, none due": 1,
+    "next_due": 1,
+}
+
+
+@pytest.mark.parametrize("store", [open_postgresql], indirect=True)
+def test_on_postgresql_each_call_is_one_statement(world: World, count: Any) -> None:
+    assert a_life(world, count) == FAST
+
+
+@pytest.mark.parametrize("store", [open_sqlite, open_portable], indirect=True)
+def test_the_portable_path_takes_a_few(world: World, count: Any) -> None:
+    assert a_life(world, count) == PORTABLE
+
+
+@pytest.mark.parametrize("store", [open_sqlite, open_postgresql, open_portable], indirect=True)
+def test_no_text_of_a_user_s_is_part_of_a_statement(store: SqlStore, world: World) -> None:
+    texts: list[str] = []
+    store.db.trace = texts.append
+    world.namespace = _HOSTILE
+    run = world.start(_HOSTILE, start_key=_HOSTILE, name=_HOSTILE, queue=_HOSTILE, input={_HOSTILE: _HOSTILE})
+    world.signal(run, _HOSTILE, name=_HOSTILE)
+    view = world.begin(run, token=_HOSTILE)
+    world.commit(
+        run,
+        (SignalReceived(_HOSTILE), _HOSTILE),
+        consumed=[view.inbox[0].number],
+        tasks=[world.activity(run, data={_HOSTILE: _HOSTILE}, queue=_HOSTILE)],
+        turn_token=_HOSTILE,
+        waits=[_HOSTILE],
+    )
+    claim = world.claim(run, worker=_HOSTILE, token=_HOSTILE)
+    assert store.heartbeat(claim.fence, _HOSTILE) == "alive"
+    assert store.settle(claim.fence, world.message(_HOSTILE + "2")).outcome == "delivered"
+    assert store.hold_lease(_HOSTILE, _HOSTILE, lease=SECOND) is True
+    assert [run.workflow_id for run in store.list(_HOSTILE, RunFilter(name=_HOSTILE))] == [_HOSTILE]
+    state = store.load(_HOSTILE, _HOSTILE)
+    assert state is not None
+    assert (state.run.input, state.history[1].key) == ({_HOSTILE: _HOSTILE}, _HOSTILE)
+    assert (state.tasks[0].kind, state.tasks[0].state) == (TaskKind.TURN, TaskState.QUEUED)
+    assert len(texts) > 10
+    assert [each for each in texts if "DROP TABLE" in each] == []
+
+
+def test_long_ids_have_an_index_form_of_their_own() -> None:
+    ids = ["a", "a" * 64, "a" * 65, "a" * 1000, "a ", " a", "#" + "0" * 64, "é" * 64, ""]
+    forms = [index_form(each) for each in ids]
+    assert len(set(forms)) == len(ids)
+    assert max(map(len, forms)) == 65
+    assert [form for form, each in zip(forms, ids, strict=True) if form == each] == [
+        "a",
+        "a" * 64,
+        " a",
+        "é" * 64,
+        "",
+    ]
