@@ -19,7 +19,7 @@ from celeriac.orchestrator.bridge import await_in_greenlet, in_workflow_greenlet
 from celeriac.orchestrator.futures import ActivityFuture, DoneFuture, DurableTask
 from celeriac.orchestrator.model import moment
 from celeriac.orchestrator.signals import SignalType
-from celeriac.payloads import Converter, check_size
+from celeriac.payloads import Converter
 
 if TYPE_CHECKING:
     from celeriac.orchestrator.live import LiveRun
@@ -85,12 +85,7 @@ class WorkflowContext:
         :raises InvalidCall: the arguments do not fit; nothing was scheduled.
         :raises PayloadError: an argument can't be recorded; nothing was scheduled.
         """
-        self._run.check_alive()
-        found = self._run.definitions.activity(activity)
-        arguments = found.write(args, kwargs)
-        recorded = [*arguments.args, *arguments.kwargs.values()]
-        check_size(recorded, self._run.definitions.max_payload, f"the arguments of activity {found.name!r}")
-        return self._run.schedule_activity(found, found.options, arguments)
+        return self._run.schedule_activity(self._run.definitions.activity(activity), args, kwargs)
 
     # -- time ------------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +37,6 @@ from celeriac.payloads import UNTYPED, Arguments, Converter, Json, check_size
 
 if TYPE_CHECKING:
     from celeriac.activities.definition import ActivityDefinition
-    from celeriac.activities.options import ActivityOptions
     from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 
 _NO_MORE: Final = "nothing more in this step"
@@ -304,13 +303,23 @@ class LiveRun:
             raise RunDiscarded
 
     def schedule_activity(
-        self, activity: ActivityDefinition, options: ActivityOptions, arguments: Arguments
+        self, activity: ActivityDefinition, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> ActivityFuture[Any]:
-        """Issue a ScheduleActivity and return the future of its outcome."""
+        """Issue a ScheduleActivity and return the future of its outcome.
+
+        On replay the recorded arguments stand; what the code passes now is not even looked at.
+        """
+        self.check_alive()
+        _, known = self._recorded.get(self._numbers + 1, (0, None))
+        if isinstance(known, events.ActivityScheduled) and known.activity == activity.name:
+            given, named, options = known.args, known.kwargs, known.options
+        else:
+            written = activity.write(args, kwargs)
+            given, named, options = list(written.args), dict(written.kwargs), activity.options.to_json()
+            limit = self.definitions.max_payload
+            check_size([*given, *named.values()], limit, f"the arguments of activity {activity.name!r}")
         command = self.issue(
-            lambda number: commands.ScheduleActivity(
-                number, activity.name, list(arguments.args), dict(arguments.kwargs), options.to_json()
-            )
+            lambda number: commands.ScheduleActivity(number, activity.name, given, named, options)
         )
         future: ActivityFuture[Any] = ActivityFuture(self, command.number, activity)
         self.pending[command.number] = future
