@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -13,7 +14,7 @@ from rich.text import Text
 from celeriac.cli.history import HistoryTable
 from celeriac.cli.options import json_option
 from celeriac.cli.screen import Screen, plain
-from celeriac.cli.text import BRIEF, count, visible
+from celeriac.cli.text import BRIEF, count, times, visible
 from celeriac.cli.view import header
 
 if TYPE_CHECKING:
@@ -82,9 +83,9 @@ def _show(screen: Screen, run: Run, events: Sequence[HistoryEvent]) -> None:
 def _write(screen: Screen, outcome: Outcome, *, keep: bool) -> None:
     screen.write("", _verdicts(outcome), "")
     for wrong in (*outcome.wrong, *(wrong for each in outcome.verdicts for wrong in each.wrong)):
-        screen.say(("FAIL  ", "bold red"), visible(wrong))
+        screen.write(Text.assemble(("FAIL  ", "bold red"), visible(wrong)))
     if not outcome.wrong:
-        again = ", ".join(outcome.interrupted)
+        again = ", ".join(times(Counter(outcome.interrupted)))
         screen.write(
             "Every activity is recorded once. Executions beyond that are attempts that failed, and what the kill "
             f"interrupted and was done again: {again}."

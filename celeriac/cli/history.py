@@ -34,13 +34,13 @@ class HistoryTable:
 
     def heading(self) -> Table:
         """Return the columns' titles."""
-        columns = _columns(full=self._full)
+        columns = _columns()
         columns.add_row(*(Text(word, "bold dim") for word in ("#", "time", "event", "details")))
         return columns
 
     def rows(self, events: Sequence[HistoryEvent]) -> Table:
         """Return the next events of the history."""
-        columns = _columns(full=self._full)
+        columns = _columns()
         for event in events:
             if self._start is None:
                 self._start = event.at
@@ -49,15 +49,21 @@ class HistoryTable:
                 Text(str(event.number), "dim"),
                 Text(offset(event.at - self._start), "dim"),
                 Text(phrase.what, phrase.style),
-                Text(phrase.details, "dim" if phrase.style == "dim" else ""),
+                # The text and not the column is what may not be folded: a column that may not takes room from the others.
+                Text(
+                    phrase.details,
+                    "dim" if phrase.style == "dim" else "",
+                    no_wrap=not self._full,
+                    overflow="fold" if self._full else "ellipsis",
+                ),
             )
         return columns
 
 
-def _columns(*, full: bool) -> Table:
+def _columns() -> Table:
     columns = Table.grid(padding=(0, 2, 0, 0))
     columns.add_column(justify="right", min_width=_NUMBER_WIDTH, no_wrap=True)
     columns.add_column(justify="right", min_width=_OFFSET_WIDTH, no_wrap=True)
     columns.add_column(min_width=_WHAT_WIDTH, no_wrap=True)
-    columns.add_column(overflow="fold" if full else "ellipsis", no_wrap=not full)
+    columns.add_column(overflow="fold")
     return columns

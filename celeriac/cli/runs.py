@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from celeriac.cli.screen import plain
-from celeriac.cli.text import relative, shortened, visible
+from celeriac.cli.text import relative, shortened, times, visible
 from celeriac.failures import summary
 from celeriac.orchestrator.model import SECOND
 from celeriac.orchestrator.status import WorkflowStatus
@@ -47,8 +47,7 @@ def status_word(status: WorkflowStatus) -> Text:
 
 def waits(run: Run, now: Micros) -> list[str]:
     """Say what a run waits for: the same thing several times is said once, and when timers are due."""
-    counted = Counter(_wait(each, now) for each in run.waits)
-    return [phrase if times == 1 else f"{phrase} × {times}" for phrase, times in counted.items()]  # noqa: RUF001
+    return times(Counter(_wait(each, now) for each in run.waits))
 
 
 def _wait(phrase: str, now: Micros) -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from celeriac.orchestrator.model import SECOND, Micros
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from celeriac.payloads import Json
 
 BRIEF: Final = 72
@@ -124,6 +126,11 @@ def offset(length: Micros) -> str:
         return f"+{minutes}:{seconds:02}.{fraction}"
     whole = f"{hours}:{minutes:02}:{seconds:02}"
     return f"+{days}d {whole}" if days else f"+{whole}"
+
+
+def times(counted: Mapping[str, int]) -> list[str]:
+    """Say each thing once, and how often it is there."""
+    return [each if number == 1 else f"{each} × {number}" for each, number in counted.items()]  # noqa: RUF001
 
 
 def count(number: int, word: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from celeriac.demo.ledger import Execution
     from celeriac.demo.screen import Screen
-    from celeriac.demo.stage import Stage
+    from celeriac.demo.stage import Stage, Worker
     from celeriac.orchestrator.client import Client
     from celeriac.orchestrator.model import Run
 
@@ -32,8 +32,11 @@ TICK: Final = 0.1
 AGAIN: Final = 2.0
 """Seconds until an approval that was not taken is published again."""
 APPROVALS: Final = {"order-1": True, "order-2": True, "order-3": False}
-_KILL_AFTER: Final = 5
-"""How many activities of the pictures are done when a worker is killed."""
+_KILL_AFTER: Final = 10
+"""How many executions have ended when a worker is killed."""
+_TRIES: Final = 20
+_TRY: Final = 0.01
+"""How often it is tried to catch a worker in the act before the others are looked after, and seconds between tries."""
 _OUTCOMES: Final = ("activity_completed", "activity_failed", "activity_canceled")
 
 
@@ -65,9 +68,12 @@ class Watched:
     @property
     def waits(self) -> str:
         """What the run waits for."""
-        counted = Counter(self.run.waits)
-        phrases = (each if number == 1 else f"{each} × {number}" for each, number in counted.items())  # noqa: RUF001
-        return ", ".join(phrases)
+        return ", ".join(times(Counter(self.run.waits)))
+
+
+def times(counted: Counter[str]) -> list[str]:
+    """Say each thing once, and how often it is there."""
+    return [each if number == 1 else f"{each} × {number}" for each, number in counted.items()]  # noqa: RUF001
 
 
 class Play:
@@ -173,25 +179,32 @@ class Play:
     # -- the kill ------------------------------------------------------------------------------------------
 
     def _strike(self) -> None:
-        """Kill the busier worker in the middle of what it is about, and start another."""
-        if self.runs["pictures"].recorded < _KILL_AFTER:
+        """Kill a worker in the middle of what it is about, and start another; not yet if nobody is about anything."""
+        if sum(each.ended for each in ledger.read(self.stage.ledger)) < _KILL_AFTER:
             return
-        busy = Counter(each.worker for each in ledger.read(self.stage.ledger) if not each.ended)
-        for name, _ in busy.most_common(1):
-            victim = next(each for each in self.stage.workers if each.name == name)
-            victim.freeze()  # so that what is seen to be under way still is when the blow falls
-            caught = ledger.under_way(self.stage.ledger, name)
-            if not caught:
-                victim.thaw()
+        for _ in range(_TRIES):
+            busy = Counter(each.worker for each in ledger.read(self.stage.ledger) if not each.ended)
+            for name, _ in busy.most_common(1):
+                self.interrupted = self._kill(next(each for each in self.stage.workers if each.name == name))
+            if self.interrupted:
+                self.stage.start_worker("cleo")
+                self.screen.note("worker ", ("cleo", "bold"), " starts in its place")
                 return
-            victim.kill()
-            self.interrupted = caught
-            what = " and ".join(each.name for each in caught)
-            self.screen.note(
-                ("SIGKILL", "bold red"), " to all processes of ", (name, "bold"), f", in the middle of {what}"
-            )
-            self.stage.start_worker("cleo")
-            self.screen.note("worker ", ("cleo", "bold"), " starts in its place")
+            time.sleep(_TRY)
+
+    def _kill(self, victim: Worker) -> list[Execution]:
+        """Kill a worker and return what it was about; spare it if that is nothing."""
+        victim.freeze()  # so that what is seen to be under way still is when the blow falls
+        caught = ledger.under_way(self.stage.ledger, victim.name)
+        if not caught:
+            victim.thaw()
+            return []
+        victim.kill()
+        what = " and ".join(times(Counter(each.name for each in caught)))
+        self.screen.note(
+            ("SIGKILL", "bold red"), " to all processes of ", (victim.name, "bold"), f", in the middle of {what}"
+        )
+        return caught
 
     def _stuck(self) -> str:
         waiting = [

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
     from celeriac.demo.ledger import Execution
     from celeriac.demo.play import Watched
     from celeriac.demo.stage import Worker
 
+_WIDTHS: Final = (8, 9, 20, 5)
 _STATUS_STYLES: Final = {WorkflowStatus.RUNNING: "cyan", WorkflowStatus.COMPLETED: "green"}
 
 
@@ -71,27 +72,18 @@ class Screen:
 
 def _runs(runs: Sequence[Watched]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
-    for column in range(4):
-        table.add_column(no_wrap=True, min_width=9, overflow="ellipsis" if column == 3 else "fold")  # noqa: PLR2004
+    for width in _WIDTHS:
+        table.add_column(no_wrap=True, min_width=width)
+    table.add_column()
     for each in runs:
-        style = _STATUS_STYLES.get(each.run.status, "yellow")
         table.add_row(
             Text(each.run.workflow_id, "bold"),
-            Text(each.run.status.value, style),
-            _progress(each),
-            Text(each.waits, "dim"),
+            Text(each.run.status.value, _STATUS_STYLES.get(each.run.status, "yellow")),
+            ProgressBar(total=max(each.scheduled, 1), completed=each.recorded, width=20, complete_style="green"),
+            Text(f"{each.recorded}/{each.scheduled}", "dim", justify="right"),
+            Text(each.waits, "dim", no_wrap=True, overflow="ellipsis"),
         )
     return table
-
-
-def _progress(watched: Watched) -> RenderableType:
-    done, of = watched.recorded, max(watched.scheduled, 1)
-    line = Table.grid(padding=(0, 1, 0, 0))
-    line.add_row(
-        ProgressBar(total=of, completed=done, width=24, complete_style="green", finished_style="green"),
-        Text(f"{done}/{watched.scheduled} activities", "dim"),
-    )
-    return line
 
 
 def _workers(workers: Sequence[Worker], executions: Sequence[Execution]) -> Table:

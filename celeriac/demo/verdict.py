@@ -58,7 +58,7 @@ def _judge(play: Play, run: Run, executions: Sequence[Execution]) -> Verdict:
     try:
         value = play.client.outcome(play.client.describe(run.run_id))
     except WorkflowFailedError as error:
-        return Verdict(run.workflow_id, str(error), len(scheduled), len(own), [str(error)])
+        return Verdict(run.workflow_id, "no result", len(scheduled), len(own), [str(error)])
     wrong = [*recorded_once(history), *as_executed(run.run_id, history, own), *_approved_once(run, history)]
     if run.workflow_id in APPROVALS:
         result, faults = _order(run, value)

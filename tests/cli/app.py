@@ -19,6 +19,11 @@ def charge(order: str) -> str:
     return f"receipt-{order}"
 
 
+@durable.workflow(name="shop.pay")
+async def pay(ctx: WorkflowContext, order: str) -> str:
+    return str(await ctx.execute_activity(charge, order))
+
+
 @durable.workflow(name="shop.fulfil")
 async def fulfil(ctx: WorkflowContext, order: str) -> str:
     receipt = await ctx.execute_activity(charge, order)

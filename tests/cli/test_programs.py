@@ -47,6 +47,30 @@ def test_a_run_is_started_listed_and_ended_through_celerys_command(store: dict[s
     assert (ended.returncode, ended.stdout) == (0, "order-1  terminated\n")
 
 
+@pytest.mark.slow
+@pytest.mark.acceptance
+def test_with_a_worker_all_is_well(store: dict[str, str], redis_url: str, tmp_path: Path) -> None:
+    environment = {**store, "SHOP_BROKER": redis_url}
+    celery = (CELERY, "-A", "tests.cli.app", "workflow")
+    with (tmp_path / "log").open("wb") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "tests.cli.app", "worker", "-c", "1", "-n", "w@localhost"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        paid = run(*celery, "start", "shop.pay", "--id", "order-1", "--arg", '"A"', "--wait=50", **environment)
+        assert (paid.returncode, paid.stdout.splitlines()[1:]) == (0, ['"receipt-A"'])
+        examined = run(*celery, "doctor", **environment)
+        assert (examined.returncode, examined.stdout.splitlines()[-1]) == (0, "all is well")
+        assert "ok  workers    w@localhost on queue celery\n" in examined.stdout
+    finally:
+        worker.terminate()
+        worker.wait(20)
+
+
 def test_without_an_app_it_says_how_to_name_one() -> None:
     said = run(CELERY, "workflow", "list")
     assert (said.returncode, said.stdout) == (1, "")

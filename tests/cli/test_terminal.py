@@ -105,6 +105,21 @@ def test_a_terminal_of_any_width_shows_ids_to_copy(
     assert pieces == workflow_id
 
 
+@pytest.mark.parametrize("columns", [100, 80, 60])
+def test_a_history_keeps_its_columns_and_gives_up_the_ends_of_its_lines(
+    cli: Cli, terminal: None, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    cli.start("echo", "one", "x" * 200)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", cli.out("show", "one")).splitlines()
+    first, last = (line.rstrip() for line in shown[-2:])
+    assert first.startswith('   1        +0.000  workflow started           shop.echo("')
+    assert last.startswith('   2        +0.000  workflow completed         → "x')
+    assert (len(first), first[-1]) == (columns, "…")
+    folded = re.sub(r"\x1b\[[0-9;]*m", "", cli.out("show", "one", "--full"))
+    assert folded.count("x") >= 4 * 200
+
+
 def test_an_old_character_set_is_no_reason_to_fail(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
