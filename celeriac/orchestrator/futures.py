@@ -19,6 +19,12 @@ def _no_truth(what: str) -> NoReturn:
     raise TypeError(f"{what} is not a value yet: write 'await' before it, or '.result()' after it in a plain def workflow")
 
 
+def _wait_for(future: asyncio.Future[Any], what: str) -> Any:
+    if not in_workflow_greenlet():
+        raise asyncio.InvalidStateError(f"{what} has no result yet: write 'await' in an 'async def' workflow and in what it calls")
+    return await_in_greenlet(future)
+
+
 class ActivityFuture(WorkflowFuture, Generic[T]):
     """The outcome of a scheduled activity: await it, gather it, or call :meth:`result` in a plain ``def`` workflow.
 
@@ -38,8 +44,8 @@ class ActivityFuture(WorkflowFuture, Generic[T]):
 
         :raises ActivityError: it ended without one.
         """
-        if not self.done() and in_workflow_greenlet():
-            return await_in_greenlet(self)  # type: ignore[no-any-return]
+        if not self.done():
+            return _wait_for(self, f"the activity {self.activity.name!r}")  # type: ignore[no-any-return]
         return super().result()  # type: ignore[no-any-return]
 
     def cancel(self, msg: Any | None = None) -> bool:
@@ -59,8 +65,8 @@ class DurableTask(WorkflowTask, Generic[T]):
 
     def result(self) -> T:
         """Return the result, waiting for it in a plain ``def`` workflow."""
-        if not self.done() and in_workflow_greenlet():
-            return await_in_greenlet(self)  # type: ignore[no-any-return]
+        if not self.done():
+            return _wait_for(self, "what you wait for")  # type: ignore[no-any-return]
         return super().result()  # type: ignore[no-any-return]
 
     def __bool__(self) -> bool:
