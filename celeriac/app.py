@@ -8,7 +8,6 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 import click
 from celery import Celery
-from celery.signals import task_postrun
 
 from celeriac.activities.definition import ActivityDefinition
 from celeriac.activities.options import ActivityOptions
@@ -16,9 +15,9 @@ from celeriac.config.settings import Settings
 from celeriac.durations import Duration
 from celeriac.errors import ConfigurationError, InvalidCall
 from celeriac.executors.celery import control, internal
-from celeriac.executors.celery.headers import WorkflowTicket, ticket_of
 from celeriac.executors.celery.registry import OPTIONS, activity_of
 from celeriac.executors.celery.runtime import CeleryRuntime, attach, runtime_of
+from celeriac.executors.celery.unknown import LeaveToOthers
 from celeriac.executors.celery.worker import CeleriacStep
 from celeriac.executors.celery.workflows import WorkflowTask
 from celeriac.orchestrator.client import Client
@@ -69,6 +68,7 @@ class Celeriac:
         internal.declare(app)
         control.install(app)
         app.steps["worker"].add(CeleriacStep)
+        app.steps["consumer"].add(LeaveToOthers)
         app.user_options["worker"].add(
             click.Option(
                 ("--without-celeriac",), is_flag=True, help="Run no relay and no listener of durable workflows here."
@@ -263,15 +263,6 @@ def _open_bus(app: Celery, settings: Settings) -> SignalBus | None:
     from celeriac.signals.redis import RedisBus  # noqa: PLC0415 - only where there is a Redis
 
     return RedisBus(str(url))
-
-
-@task_postrun.connect(weak=False)
-def _note_finished(task: Any = None, **_: Any) -> None:
-    """Forget a run's last message once Celery has traced it."""
-    if isinstance(task, WorkflowTask):
-        ticket = ticket_of(task.request)
-        if isinstance(ticket, WorkflowTicket) and ticket.finish:
-            task.finished(ticket.run_id)
 
 
 def _from_config(config: Config) -> Client:

@@ -15,6 +15,7 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from pydantic import BaseModel
 
 from celeriac import (
+    ActivityCanceled,
     ActivityError,
     Celeriac,
     NonRetryable,
@@ -60,10 +61,10 @@ async def one(ctx: WorkflowContext, activity: str, args: list[Any], options: dic
 
 
 @durable.workflow
-async def told(ctx: WorkflowContext, activity: str, args: list[Any]) -> Any:
+async def told(ctx: WorkflowContext, activity: str, args: list[Any], options: dict[str, Any] | None = None) -> Any:
     """Run one activity and tell how it ended."""
     try:
-        return await ctx.execute_activity(activity, *args)
+        return await ctx.execute_activity(durable.options(activity, **(options or {})), *args)
     except ActivityError as error:
         return {"type": error.type, "attempts": error.attempts, "message": error.failure["message"]}
     except asyncio.CancelledError:
@@ -310,3 +311,63 @@ def hanging(key: str, times: int) -> str:
     if note(key, "ran") <= times:
         time.sleep(30)
     return "done"
+
+
+# -- activities that are asked to stop -----------------------------------------------------------------------------------
+
+
+@durable.activity(heartbeat=timedelta(seconds=20))
+def beating(key: str, beats: int) -> str:
+    context = activity_context()
+    note(key, f"attempt {context.attempt} from {context.details}")
+    try:
+        for beat in range(beats):
+            context.heartbeat(beat)
+            time.sleep(0.05)
+    except ActivityCanceled:
+        note(key, "canceled")
+        raise
+    return "beaten"
+
+
+@durable.activity(retry=TWICE)
+def handing_on(key: str) -> Any:
+    """Fails once, halfway, and finds its progress again."""
+    context = activity_context()
+    note(key, context.details)
+    if context.details is None:
+        context.heartbeat({"page": 7})
+        raise ValueError("halfway")
+    return context.details
+
+
+@durable.activity
+async def sleeping(key: str, seconds: float) -> str:
+    note(key, "ran")
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        note(key, "canceled")
+        raise
+    return "slept"
+
+
+@durable.activity
+def gated(key: str) -> str:
+    """Waits, without a heartbeat, until the test lets it go."""
+    note(key, f"attempt {activity_context().attempt}")
+    hold(key)
+    return "through"
+
+
+@durable.workflow
+async def giving_up_soon(ctx: WorkflowContext, activity: str, args: list[Any], wait: bool) -> Any:
+    """Run one activity and cancel it when the signal comes."""
+    cancellation = "wait" if wait else "try"
+    running = ctx.execute_activity(durable.options(activity, cancellation=cancellation), *args)
+    await ctx.wait_signal("enough")
+    running.cancel()
+    try:
+        return await running
+    except asyncio.CancelledError:
+        return "gave up"

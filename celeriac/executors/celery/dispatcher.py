@@ -21,6 +21,8 @@ from celeriac.payloads import Json, restore
 _LOG: Final = logging.getLogger("celeriac.dispatch")
 
 TURN_TASK: Final = "celeriac.turn"
+GRACE: Final = 5.0
+"""Seconds that an attempt has, after its time is up, to notice and to end by itself; then its process is ended."""
 REPR_LENGTH: Final = 1024
 """How many characters of arguments are shown to those who watch."""
 _DESCRIBED: Final = (
@@ -98,6 +100,9 @@ class CeleryDispatcher:
         }
         if hint.queue is not None:
             options["queue"] = hint.queue
+        limit = hint.data.get("options", {}).get("start_to_close")
+        if limit is not None and (task is None or task.time_limit is None):
+            options["time_limit"] = limit + GRACE
         if hint.delay:
             options["countdown"] = hint.delay
         args, kwargs = hint.data.get("args", ()), hint.data.get("kwargs", {})

@@ -17,6 +17,8 @@ def waiting(task: Any) -> None:
 
 def revoked(task: Any) -> None:
     """Show a task as revoked: it was canceled while it ran."""
+    # Whoever follows Celery's order of states lets waiting, a state of our own, go over revoked, but anything over a retry.
+    _send(task, "task-retried", exception="", traceback="")
     _send(task, "task-revoked", terminated=True, signum=None, expired=False)
 
 

@@ -99,7 +99,9 @@ class WorkerThreads:
         self._thread = threading.Thread(target=self._run, name="celeriac-relay", daemon=True)
         self._unlisten: Any = None
         self._place: int | None = None
+        self._candidate = -1
         self._elected_at = 0.0
+        self._store_seen_at = time.monotonic()
 
     def start(self) -> None:
         """Start both."""
@@ -117,20 +119,22 @@ class WorkerThreads:
     # -- the relay -----------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        trouble = 0.5
+        trouble = 0.0
         ready = False
         while not self._over.is_set():
             try:
                 if not ready:
                     self._open()
                     ready = True
+                if trouble:
+                    self._let_others_renew()
+                    trouble = 0.0
                 self._look()
-                trouble = 0.5
             except Exception as error:  # noqa: BLE001 - a store that is away must never stop a worker
                 told = isinstance(error, CeleriacError)
                 _LOG.warning("durable workflows wait for the store: %s", error, exc_info=not told)
+                trouble = min(trouble * 2, TROUBLE_MOST) or 0.5
                 self._over.wait(trouble)
-                trouble = min(trouble * 2, TROUBLE_MOST)
 
     def _open(self) -> None:
         runtime = self.runtime
@@ -139,6 +143,13 @@ class WorkerThreads:
         _LOG.info("durable workflows: namespace %s, store ready", runtime.namespace)
         if self._unlisten is None and runtime.bus is not None and runtime.settings.accept_channel_signals:
             self._unlisten = runtime.bus.listen([f"celeriac:{runtime.namespace}:signals"], self._heard)
+
+    def _let_others_renew(self) -> None:
+        """Find the store back. Leases that ran out while nobody could renew them say nothing of those who hold them."""
+        half = self.runtime.settings.lease.total_seconds() / 2
+        self.runtime.store.now()
+        if time.monotonic() - self._store_seen_at > half:
+            self._over.wait(half)
 
     def _look(self) -> None:
         """Handle what is due, then sleep until the next thing is, or a hint comes."""
@@ -151,7 +162,8 @@ class WorkerThreads:
             if due is not None:
                 pause = min(pause, max((due - store.now()) / SECOND, 0.0))
         else:
-            pause = ELECTION / 3
+            pause = self._term / 3
+        self._store_seen_at = time.monotonic()
         self._sleep(pause)
 
     def _sleep(self, pause: float) -> None:
@@ -178,16 +190,23 @@ class WorkerThreads:
             self._place = None
             return True
         now = time.monotonic()
-        if self._place is not None and now - self._elected_at < ELECTION / 3:
+        if self._place is not None and now - self._elected_at < self._term / 3:
             return True
-        order = range(self.runtime.settings.relay_pollers) if self._place is None else [self._place]
-        for place in order:
-            name = f"{self.runtime.namespace}:relay:{place}"
-            if self.runtime.store.hold_lease(name, self.hostname, lease=micros(ELECTION)):
-                self._place, self._elected_at = place, now
-                return True
-        self._place = None
-        return False
+        place = self._place
+        if place is None:  # another one each time: those who wait for a place are many, and must not cost much
+            place = self._candidate = (self._candidate + 1) % self.runtime.settings.relay_pollers
+        held = self.runtime.store.hold_lease(
+            f"{self.runtime.namespace}:relay:{place}", self.hostname, lease=micros(self._term)
+        )
+        self._place, self._elected_at = place if held else None, now
+        return held
+
+    @property
+    def _term(self) -> float:
+        """Seconds that a place is held without being renewed: so short that the places of dead workers are taken over
+        before the leases of what those were running have run out.
+        """
+        return min(ELECTION, self.runtime.settings.lease.total_seconds() / 2)
 
     # -- signals from the bus ------------------------------------------------------------------------------------------
 
@@ -201,19 +220,30 @@ class WorkerThreads:
         except (ValueError, KeyError, TypeError) as error:
             _LOG.warning("a message on %s is no signal (%s): %.200r", channel, error, text)
             return
-        runtime = self.runtime
         key = data.get("id")
-        if key is None and not runtime.store.hold_lease(
-            f"{runtime.namespace}:channel", self.hostname, lease=micros(ELECTION)
-        ):
-            return
         signal = Signal(
             name=name,
             payload=data.get("payload"),
             sender_id=str(data.get("sender_id", "")),
-            key=None if key is None else str(key),
+            key=new_id() if key is None else str(key),
         )
-        try:
-            runtime.client.deliver_signal(workflow_id, signal)
-        except CeleriacError as error:
-            _LOG.warning("signal %r for workflow %r was not taken: %s", name, workflow_id, error)
+        deadline, pause = time.monotonic() + HEARD_MOST, 0.1
+        while not self._over.is_set():
+            try:
+                if key is not None or self._is_the_listener():
+                    self.runtime.client.deliver_signal(workflow_id, signal)
+            except StoreUnavailable as error:
+                if time.monotonic() > deadline:
+                    _LOG.warning("signal %r for workflow %r was lost: %s", name, workflow_id, error)
+                    return
+                self._over.wait(pause)
+                pause = min(pause * 2, 2.0)
+                continue
+            except CeleriacError as error:
+                _LOG.warning("signal %r for workflow %r was not taken: %s", name, workflow_id, error)
+            return
+
+    def _is_the_listener(self) -> bool:
+        """Whether this worker is the one that records what has no id."""
+        lease = f"{self.runtime.namespace}:channel"
+        return self.runtime.store.hold_lease(lease, self.hostname, lease=micros(ELECTION))

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from celery.app.task import Task
-from celery.exceptions import Ignore
+from celery import states
+from celery.exceptions import Ignore, TaskRevokedError
 from celery.utils import uuid
+from kombu.exceptions import OperationalError
 
-from celeriac.errors import InvalidCall, StoreError, StoreUnavailable, WorkflowFailedError
+from celeriac.errors import InvalidCall, StoreError, StoreUnavailable, WorkflowCanceledError, WorkflowFailedError
 from celeriac.executors.celery import events
 from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery.headers import HEADER, WorkflowTicket, ticket_of
@@ -20,7 +22,7 @@ from celeriac.executors.celery.runtime import CeleryRuntime, runtime_of
 from celeriac.executors.local import LocalExecutor
 from celeriac.orchestrator.definition import WorkflowDefinition, WorkflowSettings
 from celeriac.orchestrator.executor import WorkflowOptions
-from celeriac.orchestrator.model import Created, CreateOutcome
+from celeriac.orchestrator.model import Created, CreateOutcome, Run
 from celeriac.orchestrator.status import TaskKind
 
 _LOG: Final = logging.getLogger("celeriac.workflows")
@@ -40,6 +42,7 @@ class WorkflowTask(Task):
     acks_late = True
     reject_on_worker_lost = True
     max_retries = None
+    Request = "celeriac.executors.celery.requests:WorkflowRequest"
     celeriac_fn: Callable[..., Any]
     celeriac_settings = WorkflowSettings()
     __definition: WorkflowDefinition | None = None
@@ -109,7 +112,7 @@ class WorkflowTask(Task):
             headers = {**(options.pop("headers", None) or {}), HEADER: ticket.header()}
             try:
                 super().apply_async((), {}, task_id=task_id, producer=producer, headers=headers, **options)
-            except self.app.connection_for_write().recoverable_connection_errors as error:
+            except (OperationalError, *self.app.connection_for_write().recoverable_connection_errors) as error:
                 _LOG.warning("workflow %s is recorded; its start will be published later: %s", run.workflow_id, error)
         else:
             task_id = run.start_key
@@ -208,8 +211,46 @@ class WorkflowTask(Task):
             return run.result
         try:
             return client.outcome(run)
+        except WorkflowCanceledError as error:
+            self._end_as_revoked(run, str(error))
         except WorkflowFailedError as error:
             raise type(error)(str(error)) from None
+
+    def _end_as_revoked(self, run: Run, why: str) -> NoReturn:
+        """End the task as Celery ends a revoked one, but with its chord, chain and error callbacks told."""
+        request = self.request
+        self.backend.mark_as_failure(
+            request.id,
+            TaskRevokedError(why),
+            request=request,
+            store_result=not request.ignore_result,
+            state=states.REVOKED,
+        )
+        events.revoked(self)
+        self.finished(run.run_id)
+        raise Ignore
+
+    # -- after Celery has traced the last message: links are on their way, the result is stored ----------------------------
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        """Forget the last message."""
+        self._note_finished()
+
+    def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Forget the last message."""
+        self._note_finished()
+
+    def _note_finished(self) -> None:
+        ticket = ticket_of(self.request)
+        if isinstance(ticket, WorkflowTicket) and ticket.finish:
+            self.finished(ticket.run_id)
+
+    def finished(self, run_id: str) -> None:
+        """Forget a run's last message. Where the store is away, it will come once more: links run at least once."""
+        try:
+            self.runtime.store.remove_task(run_id, TaskKind.FINISH, 0)
+        except StoreError as error:
+            _LOG.warning("the end of run %s will be told once more: %s", run_id, error)
 
     def _later(self, error: Exception) -> NoReturn:
         """Have this very message again in a while: the store is away, and nothing may be lost."""
@@ -233,10 +274,6 @@ class WorkflowTask(Task):
     def send_resend(self, args: Any, kwargs: Any, **options: Any) -> Any:
         """Publish a message of this task as it is."""
         return super().apply_async(args, kwargs, **options)
-
-    def finished(self, run_id: str) -> None:
-        """Note that Celery has traced the last message: links are on their way, the result is stored."""
-        self.runtime.store.remove_task(run_id, TaskKind.FINISH, 0)
 
 
 class _Resend:
