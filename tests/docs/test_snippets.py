@@ -68,7 +68,9 @@ def _shop() -> list[types.ModuleType]:
 def _compiled(block: Block) -> types.CodeType:
     tree = ast.parse(block.text, str(block.page))
     ast.increment_lineno(tree, block.line - 1)
-    return compile(tree, str(block.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code: types.CodeType = compile(tree, str(block.page), "exec", flags=flags, dont_inherit=True)
+    return code
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=name)
