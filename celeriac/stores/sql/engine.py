@@ -32,9 +32,8 @@ _DEFAULT_DRIVERS: Final = {
 def make_engine(url: str | URL) -> Engine:
     """Make an engine of the store's own, without a pool: :class:`.Connections` keeps what it opens.
 
-    :param url: as SQLAlchemy takes it. Without a driver PostgreSQL means psycopg and MariaDB pymysql. On
-        PostgreSQL ``?prepare_threshold=none`` keeps psycopg from preparing statements, for a PgBouncer that
-        can't have it.
+    :param url: as SQLAlchemy takes it. Without a driver PostgreSQL means psycopg and MariaDB pymysql. On PostgreSQL
+        ``?prepare_threshold=none`` keeps psycopg from preparing statements; behind a PgBouncer it does not anyway.
     :raises ConfigurationError: a URL that can't work.
     :raises MissingExtra: the database's driver is not installed.
     """
@@ -115,14 +114,23 @@ def _configure_sqlite(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _configure_postgresql(connection: Any, _: Any) -> None:
-    """See to read committed: a stricter default would turn every wait for a row into a failure to be
-    retried.
+    """Settle what the statements count on, for a connection that is ours alone.
+
+    Behind a pooler it is not: there a setting would end up with somebody else, and a prepared statement may be with
+    another server process than the one that is asked to run it. A pooler gives itself away by the process id that it
+    hands out for canceling.
     """
     connection.autocommit = True
+    query = "SELECT pg_backend_pid(), current_setting('default_transaction_isolation')"
     with connection.cursor() as cursor:
-        (level,) = cursor.execute("SHOW default_transaction_isolation").fetchone()
-        if level != "read committed":
-            cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        pid, level = cursor.execute(query).fetchone()
+        if pid != connection.info.backend_pid:
+            connection.prepare_threshold = None
+            return
+        # A plan that is made while a table is small, and kept, must not read all of it when it has grown.
+        cursor.execute("SET enable_seqscan = off")
+        if level != "read committed":  # anything stricter turns a wait for a row into a failure to be retried
+            cursor.execute("SET default_transaction_isolation = 'read committed'")
 
 
 _CONFIGURE: Final = {"sqlite": _configure_sqlite, "postgresql": _configure_postgresql}
