@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from celeriac.activities.context import ActivityContext
 from celeriac.activities.options import ActivityOptions
 from celeriac.durations import Duration, seconds
-from celeriac.errors import NonRetryable, RetryAfter
+from celeriac.errors import NonRetryable, RetryAfter, StoreUnavailable
 from celeriac.failures import Failure, failure_of
 from celeriac.orchestrator.engine import Engine, Head
 from celeriac.orchestrator.hooks import Hooks
@@ -22,10 +23,15 @@ from celeriac.orchestrator.ports import ActivityReady
 from celeriac.orchestrator.status import MessageKind, TaskKind
 from celeriac.payloads import UNTYPED, Json, restore
 
+T = TypeVar("T")
+
 _LOG: Final = logging.getLogger("celeriac.activities")
 
 SHORT_DELAY: Final = 5.0
 """Up to this many seconds a retry is published at once, with a countdown; a longer one is left to the relay."""
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 0.5
+"""Seconds between tries to record an end. Short, so that it is there before a relay finds that the lease has run out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +40,15 @@ class AttemptSettings:
 
     :param lease: how long a claim holds without being renewed.
     :param republish_after: how much later than its time an unclaimed retry is published again.
+    :param patience: how long an attempt that has ended waits for a store that is away.
     """
 
     lease: Duration = 10.0
     republish_after: Duration = 10.0
+    patience: Duration = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("lease", "republish_after"):
+        for name in ("lease", "republish_after", "patience"):
             object.__setattr__(self, name, seconds(getattr(self, name), name=name, positive=True))
 
 
@@ -118,7 +126,8 @@ class Attempts:
         """
         data = {**_origin(claim.task), "result": result}
         head = None if claim.head is None else Head(claim.head, claim.now + micros(elapsed))
-        return self._settle(claim.fence, claim.task, data, inline=inline and claim.task.attempt == 1, head=head)
+        first = inline and claim.task.attempt == 1
+        return self._insist(lambda: self._settle(claim.fence, claim.task, data, inline=first, head=head))
 
     def canceled(self, task: Task, fence: Fence, details: Json = None) -> bool:
         """Record that the activity has stopped as it was asked to."""
@@ -130,7 +139,9 @@ class Attempts:
         if isinstance(error, NonRetryable):
             failure["non_retryable"] = True
         delay = error.delay if isinstance(error, RetryAfter) else None
-        return self.failed(claim.task, claim.run, claim.fence, failure, delay=delay, inline=inline)
+        return self._insist(
+            lambda: self.failed(claim.task, claim.run, claim.fence, failure, delay=delay, inline=inline)
+        )
 
     def failed(
         self,
@@ -171,12 +182,28 @@ class Attempts:
 
     def release(self, claim: Claim, *, delay: float = 0.0) -> bool:
         """Give a claim back without an outcome: the same attempt goes on later, in whatever process takes it."""
-        return self.store.requeue(
-            claim.fence,
-            delay=micros(delay),
-            grace=micros(self.settings.republish_after),  # type: ignore[arg-type]
-            next_attempt=False,
+        grace = micros(self.settings.republish_after)  # type: ignore[arg-type]
+        return self._insist(
+            lambda: self.store.requeue(claim.fence, delay=micros(delay), grace=grace, next_attempt=False)
         )
+
+    def _insist(self, record: Callable[[], T]) -> T:
+        """Record the end of an attempt that ran in this process, again and again while the store is away.
+
+        What has been done would be done a second time otherwise, or count as lost where it must not. Each try names the
+        claim: one that came through without our knowing has the next one refused.
+        """
+        deadline = time.monotonic() + self.settings.patience  # type: ignore[operator]
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return record()
+            except StoreUnavailable as error:
+                if time.monotonic() + pause > deadline:
+                    raise
+                _LOG.info("the end of an activity waits for the store: %s", error)
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _again(self, task: Task, run: RunRef, fence: Fence, failure: Failure, wait: float) -> bool:
         short = wait <= SHORT_DELAY

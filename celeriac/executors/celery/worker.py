@@ -10,22 +10,25 @@ from typing import Any, Final
 
 from celery import bootsteps
 
-from celeriac.errors import CeleriacError
+from celeriac.errors import CeleriacError, StoreUnavailable
 from celeriac.executors.celery import events
 from celeriac.executors.celery.activities import serve
 from celeriac.executors.celery.hints import HintPipe
 from celeriac.executors.celery.internal import INTERNAL
 from celeriac.executors.celery.runtime import CeleryRuntime, runtime_of
 from celeriac.executors.celery.workflows import WorkflowTask
+from celeriac.orchestrator.client import new_id
 from celeriac.orchestrator.executor import Signal
 from celeriac.orchestrator.model import SECOND, micros
 
 _LOG: Final = logging.getLogger("celeriac.relay")
 
 ELECTION: Final = 15.0
-"""Seconds that a poller's place is held without being renewed."""
+"""Seconds, at most, that a poller's place is held without being renewed."""
 TROUBLE_MOST: Final = 10.0
 """Seconds, at most, between looks at a store that is away."""
+HEARD_MOST: Final = 60.0
+"""Seconds that a signal from the bus waits for a store that is away."""
 
 
 def prepare(runtime: CeleryRuntime) -> None:
