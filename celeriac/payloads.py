@@ -326,17 +326,29 @@ class Signature:
     :param fn: the function; annotations that can't be resolved count as missing.
     :param skip: how many leading parameters are not the caller's (a workflow's context, a bound task's ``self``).
     :param label: what to call it in messages, such as ``"workflow 'shop.fulfil'"``.
+    :param lenient: let an annotation that describes nothing recordable count as missing too (functions that were written
+        without us in mind).
+    :raises PayloadError: an annotation that describes nothing recordable, unless lenient.
     """
 
     __slots__ = ("_by_name", "_rest", "_rest_named", "label", "positional", "result", "signature")
 
-    def __init__(self, fn: Callable[..., Any], *, skip: int = 0, label: str) -> None:
+    def __init__(self, fn: Callable[..., Any], *, skip: int = 0, label: str, lenient: bool = False) -> None:
         hints = _hints(fn)
+
+        def converter(name: str, what: str) -> Converter:
+            try:
+                return Converter(hints.get(name, Any))
+            except PayloadError as error:
+                if lenient:
+                    return UNTYPED
+                raise PayloadError(f"{what} of {label}: {error}") from None
+
         parameters = list(inspect.signature(fn).parameters.values())[skip:]
         self.label = label
         self.signature = inspect.Signature(parameters)
-        self.result = Converter(hints.get("return", Any))
-        converters = {each.name: Converter(hints.get(each.name, Any)) for each in parameters}
+        self.result = converter("return", "result")
+        converters = {each.name: converter(each.name, f"argument {each.name!r}") for each in parameters}
         kinds = {each.kind: converters[each.name] for each in parameters}
         self.positional = [
             converters[each.name] for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)

@@ -16,6 +16,8 @@ class ActivityDefinition:
     :param name: the name under which it is recorded; for Celery the task's name.
     :param fn: the function, or None for a task known by name only, whose arguments and result are then untyped.
     :param skip: leading parameters that are not the caller's (the ``self`` of a bound task).
+    :param lenient: let annotations that describe nothing recordable count as missing (tasks that were there before us).
+    :raises PayloadError: such an annotation, unless lenient.
     """
 
     __slots__ = ("fn", "is_async", "name", "options", "result", "signature")
@@ -27,12 +29,14 @@ class ActivityDefinition:
         options: ActivityOptions | None = None,
         *,
         skip: int = 0,
+        lenient: bool = False,
     ) -> None:
         self.name = name
         self.fn = fn
         self.is_async = fn is not None and inspect.iscoroutinefunction(fn)
         self.options = options or ActivityOptions()
-        self.signature = Signature(fn, skip=skip, label=f"activity {name!r}") if fn is not None else None
+        label = f"activity {name!r}"
+        self.signature = Signature(fn, skip=skip, label=label, lenient=lenient) if fn is not None else None
         self.result: Converter = self.signature.result if self.signature is not None else UNTYPED
 
     def with_options(self, overrides: Mapping[str, Any]) -> ActivityDefinition:

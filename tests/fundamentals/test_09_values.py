@@ -14,6 +14,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from celeriac import InvalidCall, PayloadError, WorkflowContext, WorkflowFailedError
+from celeriac.activities.definition import ActivityDefinition
 from tests.workflows import Env
 
 
@@ -221,3 +222,17 @@ def test_an_unrecordable_result_of_an_activity_fails_it_for_good(env: Env) -> No
     with pytest.raises(WorkflowFailedError, match="result of activity 'charge' does not fit int"):
         env.run(fulfil)
     assert calls == [1]
+
+
+def test_a_type_that_nobody_knows_how_to_record_is_refused_where_it_is_declared(env: Env) -> None:
+    async def fulfil(ctx: WorkflowContext, thing: Opaque) -> None: ...
+
+    with pytest.raises(PayloadError, match="argument 'thing' of workflow 'fulfil': pydantic knows no way to record Opaque"):
+        env.workflow(fulfil)
+
+    def charge() -> Opaque:
+        return Opaque()
+
+    with pytest.raises(PayloadError, match="result of activity 'charge': pydantic knows no way to record Opaque"):
+        env.activity(charge)
+    assert ActivityDefinition("charge", charge, lenient=True).result.annotation is Any
