@@ -14,7 +14,7 @@ from celeriac.activities.options import ActivityOptions
 from celeriac.config.settings import Settings
 from celeriac.durations import Duration
 from celeriac.errors import ConfigurationError, InvalidCall
-from celeriac.executors.celery import control, internal
+from celeriac.executors.celery import control, forbidden, internal
 from celeriac.executors.celery.registry import OPTIONS, activity_of
 from celeriac.executors.celery.runtime import CeleryRuntime, attach, runtime_of
 from celeriac.executors.celery.unknown import LeaveToOthers
@@ -67,6 +67,7 @@ class Celeriac:
         app.__dict__["celeriac"] = self
         internal.declare(app)
         control.install(app)
+        forbidden.install()
         app.steps["worker"].add(CeleriacStep)
         app.steps["consumer"].add(LeaveToOthers)
         app.user_options["worker"].add(
@@ -199,7 +200,7 @@ def declare_workflow(app: Celery, fn: Callable[..., Any], options: Mapping[str, 
     own = {key: given.pop(key) for key in WorkflowSettings.__slots__ if key in given}
 
     @functools.wraps(fn)
-    def run(*args: Any, **kwargs: Any) -> Any:
+    def run(*_: Any, **__: Any) -> Any:
         raise InvalidCall(
             f"workflow {fn.__name__!r} was called like a function; start it with {fn.__name__}.delay(...)"
         )
@@ -248,9 +249,11 @@ def _open_store(settings: Settings) -> Store:
             "no store is configured. Say where workflows are kept: Celeriac(app, store='postgresql+psycopg://localhost/shop'), "
             "app.conf.celeriac_store, or the environment variable CELERIAC_STORE"
         )
-    from celeriac.stores.registry import open_store  # noqa: PLC0415 - drivers are imported when needed
+    from celeriac.stores.registry import is_sql, open_store  # noqa: PLC0415 - drivers are imported when needed
 
-    return open_store(str(settings.store), table_prefix=settings.table_prefix, schema=settings.table_schema)
+    url = str(settings.store)
+    tables = {"table_prefix": settings.table_prefix, "schema": settings.table_schema} if is_sql(url) else {}
+    return open_store(url, **tables)
 
 
 def _open_bus(app: Celery, settings: Settings) -> SignalBus | None:

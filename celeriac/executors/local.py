@@ -293,9 +293,7 @@ def _why_open(run: Run) -> str:
 
 def _outside_loop(call: Callable[[], Any]) -> Any:
     """Call from a thread of its own where an event loop runs in this one: activities may want to run their own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if asyncio._get_running_loop() is None:  # noqa: SLF001 - asks without raising, which would become the cause of failures
         return call()
     found: list[Any] = []
     raised: list[BaseException] = []

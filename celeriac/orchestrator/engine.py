@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import traceback
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -144,8 +144,11 @@ class Engine:
 
     # -- turns ---------------------------------------------------------------------------------------------------------
 
-    def turn(self, run_id: str) -> TurnOutcome:
-        """Take the run's turn, if it is due and nobody else has it."""
+    def turn(self, run_id: str, *, origin: Mapping[str, Json] | None = None) -> TurnOutcome:
+        """Take the run's turn, if it is due and nobody else has it.
+
+        :param origin: replaces the run's origin if this is its first turn: what is known of the start only where it arrives.
+        """
         token = uuid.uuid4().hex
         lease = micros(self.settings.turn_lease)  # type: ignore[arg-type]
         view = self.store.begin_turn(run_id, token=token, lease=lease, known=self.cache.known(run_id))
@@ -157,7 +160,7 @@ class Engine:
         try:
             if view.claims > MAX_CLAIMS:
                 raise Held(f"the workflow kills its worker: {view.claims - 1} turns were begun and none came to an end")
-            outcome = self._carry_out(view, definition, token)
+            outcome = self._carry_out(view, definition, token, origin)
         except (Held, UnreadableHistory) as error:
             return self._block(view, token, error)
         except (StoreError, *self._interrupts):
@@ -196,14 +199,16 @@ class Engine:
             self.publish([TurnReady(delivery.run)])
         return delivery.outcome in (DeliveryOutcome.DELIVERED, DeliveryOutcome.DUPLICATE)
 
-    def publish(self, hints: Sequence[Hint]) -> None:
-        """Publish hints; what goes wrong costs latency only, since the rows are due in the store."""
+    def publish(self, hints: Sequence[Hint]) -> bool:
+        """Publish hints; False when that failed, which costs latency only, since the rows are due in the store."""
         if not hints:
-            return
+            return True
         try:
             self.dispatcher.publish(hints)
         except Exception:
             _LOG.warning("publishing failed; the relay will do it", exc_info=True)
+            return False
+        return True
 
     def _inline_view(self, run_id: str, head: Head | None) -> TurnView | None:
         """Return what an inline turn starts from: the head where the cached run is at it, else what the store has now."""
@@ -252,13 +257,15 @@ class Engine:
         found = self.definitions.workflow(run.name)
         return found if found is not None and found.settings.version == run.definition_version else None
 
-    def _carry_out(self, view: TurnView, definition: WorkflowDefinition, token: str) -> TurnOutcome:
+    def _carry_out(
+        self, view: TurnView, definition: WorkflowDefinition, token: str, origin: Mapping[str, Json] | None
+    ) -> TurnOutcome:
         order: Sequence[InboxItem] | None = None
         while True:
             live = None
             try:
                 live = self._live(view, definition)
-                outcome = TurnOutcome.DISCARDED if live is None else self._attempt(view, live, token, order)
+                outcome = TurnOutcome.DISCARDED if live is None else self._attempt(view, live, token, order, origin)
             except BaseException:
                 self._discard(view.run.run_id, live)
                 raise
@@ -274,9 +281,14 @@ class Engine:
             view, order = fresh, _signals_first(fresh.inbox, outcome.closed_by)
 
     def _attempt(
-        self, view: TurnView, live: LiveRun, token: str, order: Sequence[InboxItem] | None
+        self,
+        view: TurnView,
+        live: LiveRun,
+        token: str,
+        order: Sequence[InboxItem] | None,
+        origin: Mapping[str, Json] | None,
     ) -> TurnOutcome | _Refused:
-        turn = Turn(view, live, self.definitions, self._limits)
+        turn = Turn(view, live, self.definitions, self._limits, origin)
         with self.watchdog.watching():
             if view.run.turns == 0:
                 turn.begin(view.events[0], view.inbox)

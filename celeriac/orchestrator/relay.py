@@ -50,6 +50,7 @@ class Relay:
         self.namespace = namespace
         self.batch = batch
         self._hold = micros(seconds(hold, name="hold", positive=True))
+        self._look_again = micros(seconds(attempts.settings.republish_after, name="republish_after"))
         self._draw = draw
 
     def tick(self) -> int:
@@ -75,16 +76,18 @@ class Relay:
         if not hints:
             return
         backlogs: dict[str | None, int | None] = {}
-        chosen: list[Hint] = []
+        chosen: list[tuple[Task, Hint, Micros]] = []
         for task, hint, now in hints:
             if task.published % 2 == 1 and self._backlog(backlogs, _queue(task, hint)):
-                # Published before, and others still wait in front of it: a backlog is not a loss. Every other time
-                # it is published all the same, since a queue that is never empty would hide one for ever.
+                # Published before, and others still wait in front of it: a backlog is not a loss. It is looked at once more,
+                # soon, and then published all the same, since a queue that is never empty would hide a loss for ever.
+                self.store.postpone(task, delay=self._within(task, now, self._look_again), published=task.published + 1)
+            else:
+                chosen.append((task, hint, now))
+        # A row that could not be published stays as it was taken: it is due again when the hold is over.
+        if self.engine.publish([hint for _, hint, _ in chosen]):
+            for task, _, now in chosen:
                 self.store.postpone(task, delay=self._until(task, now), published=task.published + 1)
-                continue
-            chosen.append(hint)
-            self.store.postpone(task, delay=self._until(task, now), published=task.published + 1)
-        self.engine.publish(chosen)
 
     def _backlog(self, known: dict[str | None, int | None], queue: str | None) -> int:
         if queue not in known:
@@ -95,9 +98,13 @@ class Relay:
         return known[queue] or 0
 
     def _until(self, task: Task, now: Micros) -> Micros:
-        backoff = min(BACKOFF_FIRST * 2.0 ** min(task.published, 10), self._most) * (1 - 0.2 * self._draw())
+        backoff = min(BACKOFF_FIRST * 2.0 ** min(task.published // 2, 10), self._most) * (1 - 0.2 * self._draw())
+        return self._within(task, now, micros(backoff))
+
+    @staticmethod
+    def _within(task: Task, now: Micros, delay: Micros) -> Micros:
         deadlines = [each for each in (task.schedule_to_start_by, task.schedule_to_close_by) if each is not None]
-        return max(min([micros(backoff), *(each - now for each in deadlines)]), 0)
+        return max(min([delay, *(each - now for each in deadlines)]), 0)
 
     # -- by kind -------------------------------------------------------------------------------------------------------
 

@@ -55,6 +55,11 @@ def open_store(url: str, **options: Any) -> Store:
         ) from None
 
 
+def is_sql(url: str) -> bool:
+    """Say whether a URL names a store that keeps SQL tables."""
+    return "stores.sql" in _OWN.get(url.partition("://")[0].partition("+")[0], "")
+
+
 def known_schemes() -> list[str]:
     """Return the schemes that :func:`open_store` takes, sorted."""
     return sorted({*_OWN, *(point.name for point in metadata.entry_points(group=GROUP))})
