@@ -22,7 +22,7 @@ from celeriac.executors.celery.worker import CeleriacStep
 from celeriac.executors.celery.workflows import WorkflowTask
 from celeriac.orchestrator.client import Client
 from celeriac.orchestrator.definition import WorkflowSettings
-from celeriac.orchestrator.executor import Config, Signal, WorkflowHandle, register
+from celeriac.orchestrator.executor import Config, WorkflowHandle, register, signal_of
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.ports import SignalBus, Store
 from celeriac.orchestrator.signals import SignalType
@@ -77,7 +77,11 @@ class Celeriac:
         )
 
     def _load_settings(self) -> Settings:
-        return Settings.load({key: self.app.conf[key] for key in self.app.conf}, **self._explicit)
+        conf = self.app.conf
+        known = {key: conf[key] for key in conf}
+        # Celery looks a name up under the namespace that the configuration was read with, whatever that is.
+        named = {f"celeriac_{name}": conf.get(f"celeriac_{name}") for name in Settings.model_fields}
+        return Settings.load({**known, **{key: value for key, value in named.items() if value is not None}}, **self._explicit)
 
     # -- declaring -----------------------------------------------------------------------------------------------------
 
@@ -176,8 +180,7 @@ class Celeriac:
         self, workflow_id: str, signal: SignalType[Any] | str, payload: Any = None, *, key: str | None = None
     ) -> None:
         """Send a signal; it can't be lost once this returns."""
-        name = signal.name if isinstance(signal, SignalType) else signal
-        self.client.signal(workflow_id, Signal(name=name, payload=payload, key=key))
+        self.client.signal(workflow_id, signal_of(signal, payload, key))
 
     def migrate(self) -> None:
         """Bring the store's schema up to date."""
@@ -253,7 +256,10 @@ def _open_store(settings: Settings) -> Store:
 
     url = str(settings.store)
     tables = {"table_prefix": settings.table_prefix, "schema": settings.table_schema} if is_sql(url) else {}
-    return open_store(url, **tables)
+    store = open_store(url, **tables)
+    if url.startswith("sqlite"):
+        store.check()  # the one store that makes its tables by itself, whoever comes first
+    return store
 
 
 def _open_bus(app: Celery, settings: Settings) -> SignalBus | None:

@@ -43,17 +43,19 @@ from celeriac.orchestrator.model import (
     IdConflict,
     IdReuse,
     Message,
+    Micros,
     NewRun,
     Run,
     RunFilter,
     RunRef,
+    Task,
     TurnView,
     micros,
     moment,
 )
 from celeriac.orchestrator.ports import RunFinished, TurnReady
 from celeriac.orchestrator.replay import feed
-from celeriac.orchestrator.status import MessageKind, WorkflowStatus
+from celeriac.orchestrator.status import MessageKind, TaskKind, TaskState, WorkflowStatus
 from celeriac.orchestrator.turn import Turn, finish_task
 from celeriac.payloads import UNTYPED, Arguments, Json, Signature, check_size
 
@@ -117,15 +119,21 @@ class Client:
         *,
         origin: Mapping[str, Json] | None = None,
         queue: str | None = None,
+        delay: float = 0.0,
     ) -> Created:
         """Write a run. Publishing its first turn is the caller's.
 
+        :param delay: seconds until the first turn; a relay publishes it then.
         :raises WorkflowIdInUse: the id belongs to an open run, or may not be used again.
         """
         conflict = _choice(IdConflict, options.id_conflict, "id_conflict")
         new = self._new_run(definition, arguments, options, origin, queue)
+        if delay > 0:
+            new = replace(new, turn_due=micros(delay))
         for _ in range(MAX_TERMINATE_TRIES):
             created = self.store.create(new)
+            if created.outcome is CreateOutcome.CREATED and delay > 0:
+                self._postpone(created.run.run_id, new.turn_due)
             if created.outcome in (CreateOutcome.CREATED, CreateOutcome.SAME_START):
                 return created
             if created.outcome is CreateOutcome.REUSE_REFUSED or conflict is IdConflict.FAIL:
@@ -134,6 +142,11 @@ class Client:
                 return created
             self.terminate_run(created.run.run_id, "another run was started with its id")
         raise StaleWrite(f"workflow id {new.workflow_id!r} was taken again and again while it was to be started")
+
+    def _postpone(self, run_id: str, delay: Micros) -> None:
+        """Note that nobody has published the first turn, so that the relay does not take it for one in a backlog."""
+        turn = Task(run_id, TaskKind.TURN, 0, TaskState.QUEUED, None, self.namespace, attempt=0)
+        self.store.postpone(turn, delay=delay, published=0)
 
     def _new_run(
         self,
@@ -379,7 +392,7 @@ class Client:
             self.pause_for(run_id, pause if left is None else min(pause, left))
             pause = min(pause * 1.5, 0.5)
 
-    def pause_for(self, run_id: str, interval: float) -> None:
+    def pause_for(self, run_id: str, interval: float) -> None:  # noqa: ARG002 - for those who are told of the close
         """Wait until the run may have closed, at most ``interval`` seconds. Executors with a notice do better."""
         time.sleep(interval)
 
@@ -456,9 +469,11 @@ def _in_use(run: Run) -> WorkflowIdInUse:
 
 def _still_waiting(run: Run, timeout: float | None) -> str:
     waits = ", ".join(run.waits) if run.waits else "its next turn"
-    why = f"is blocked: {(run.blocked or {}).get('message', '')}" if run.status is WorkflowStatus.BLOCKED else f"waits for {waits}"
+    blocked = run.status is WorkflowStatus.BLOCKED
+    why = f"is blocked: {(run.blocked or {}).get('message', '')}" if blocked else f"waits for {waits}"
     since = moment(run.updated_at).isoformat(timespec="seconds")
-    return f"workflow {run.workflow_id!r} has no result after {timeout:g} s: it {why}, since {since}. It goes on; ask again later."
+    late = f"workflow {run.workflow_id!r} has no result after {timeout:g} s"
+    return f"{late}: it {why}, since {since}. It goes on; ask again later."
 
 
 def _answer(live: LiveRun, name: str, args: Sequence[Any]) -> Any:

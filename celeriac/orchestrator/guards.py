@@ -18,13 +18,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from celeriac.orchestrator.bridge import in_workflow_greenlet
 from celeriac.orchestrator.primitives.blame import Place, claim, culprit
 from celeriac.orchestrator.primitives.redirect import redirect
 from celeriac.orchestrator.primitives.refusals import ACTIVITY, refuse
 from celeriac.orchestrator.primitives.running import workflow_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     Function = Callable[..., Any]
@@ -123,14 +124,35 @@ def refuse_direct_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     :param name: the activity's name.
     :raises ForbiddenCallError: shows the call and what to write instead.
     """
-    loop = workflow_loop()
-    if loop is None or _suspended.get():
+    if workflow_loop() is None:
         return
     short = name.rpartition(".")[2]
     given = [repr(each) for each in args] + [f"{key}={each!r}" for key, each in kwargs.items()]
-    instead = f"write `await ctx.execute_activity({', '.join([short, *given])})`"
-    call = f"{short}({', '.join(given)})"
-    guilty = culprit(sys._getframe(2), _STDLIB)  # noqa: SLF001 - the only way to ask
+    forbid(f"{short}({', '.join(given)})", execute_instead([short, *given]), sys._getframe(2), _STDLIB)  # noqa: SLF001
+
+
+def execute_instead(words: Sequence[str]) -> str:
+    """Return the advice to execute an activity, in the words of the kind of workflow that is running.
+
+    :param words: the activity and its arguments, as in source.
+    """
+    call = f"ctx.execute_activity({', '.join(words)})"
+    return f"write `{call}.result()`" if in_workflow_greenlet() else f"write `await {call}`"
+
+
+def forbid(call: str, instead: str, frame: FrameType | None, through: frozenset[Place] = _ANY_LIBRARY) -> None:
+    """Refuse a call, if it is workflow code that makes it; without workflow code it does nothing.
+
+    :param call: the call, as in source.
+    :param instead: what to write instead.
+    :param frame: where to begin to look for who made it.
+    :param through: whose code may lie between.
+    :raises ForbiddenCallError: it is.
+    """
+    loop = workflow_loop()
+    if loop is None or _suspended.get():
+        return
+    guilty = culprit(frame, through)
     if guilty is not None:
         refuse(loop, call, instead, guilty.where)
 

@@ -5,8 +5,8 @@ Knows no store and no broker: it is made from a view of the run and ends in a :c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from celeriac.activities.options import ActivityOptions
@@ -33,10 +33,25 @@ class TurnLimits:
 
 
 class Turn:
-    """The work of one turn, from its inputs to its commit."""
+    """The work of one turn, from its inputs to its commit.
 
-    def __init__(self, view: TurnView, live: LiveRun, definitions: Definitions, limits: TurnLimits) -> None:
+    :param origin: replaces the run's origin if this is its first turn.
+    """
+
+    def __init__(
+        self,
+        view: TurnView,
+        live: LiveRun,
+        definitions: Definitions,
+        limits: TurnLimits,
+        origin: Mapping[str, Json] | None = None,
+    ) -> None:
         self.run: Run = view.run
+        self.origin: dict[str, Json] | None = None
+        """What replaces the run's origin with the commit, if anything."""
+        if origin is not None and view.run.turns == 0:
+            self.origin = dict(origin)
+            self.run = replace(view.run, origin=self.origin)
         self.live = live
         self.definitions = definitions
         self.limits = limits
@@ -177,7 +192,7 @@ class Turn:
     def _take_cancel(self, message: Message, number: int) -> None:
         self._step(events.CancelRequested(message.data.get("reason", "")), number, message.key)
 
-    def _take_timeout(self, message: Message, number: int) -> None:
+    def _take_timeout(self, _: Message, number: int) -> None:
         started = self.live.started
         seconds = (started.timeout if started is not None else None) or 0.0
         self._record(events.WorkflowTimedOut(seconds))
@@ -199,6 +214,8 @@ class Turn:
             data["kwargs"] = command.kwargs
         if command.options:
             data["options"] = command.options
+        if self.run.origin is not None and "carried" in self.run.origin:
+            data["carried"] = self.run.origin["carried"]
         self._add(
             Task(
                 self.run.run_id,
@@ -288,6 +305,7 @@ class Turn:
             turn_token=turn_token,
             settles=settles,
             leave_due=leave_due,
+            origin=self.origin,
         )
 
     @property

@@ -35,6 +35,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -58,6 +59,8 @@ from celeriac.orchestrator.runner import record_result
 from celeriac.payloads import Arguments
 
 _LOG: Final = logging.getLogger("celeriac.activities")
+_ENDED: Final = frozenset(number - 256 for number in signal.valid_signals())
+"""The exit codes that the pool of processes gives to a process that has been signalled to end."""
 SPARE: Final = 5.0
 """With less than this many seconds left of a task's time limit no turn is begun inside it."""
 
@@ -111,7 +114,8 @@ class _Attempt:
             self.attempts.release(claim)
             raise
         except BaseException as error:
-            self._raised(claim, error)
+            if not _is_being_ended(error):
+                self._raised(claim, error)
             raise
         finally:
             replacement.undo()
@@ -169,7 +173,7 @@ class _Attempt:
             # Shown as a retry, not as a failure, to those who watch; the message of the next attempt is on its way.
             raise Retry(str(error), error, when=datetime.now(UTC)) from error
         if isinstance(error, asyncio.CancelledError):  # which would end the worker's process, were it let through
-            raise RuntimeError(f"activity {self.activity.name!r} canceled itself") from error
+            raise CanceledItself(f"activity {self.activity.name!r} canceled itself") from error
 
     def _rejected(self, claim: Claim, reject: Reject) -> None:
         if reject.requeue:
@@ -185,6 +189,18 @@ class _Attempt:
             "non_retryable": True,
         }
         self.attempts.failed(claim.task, claim.run, claim.fence, failure)
+
+
+def _is_being_ended(error: BaseException) -> bool:
+    """Whether the process has been told to end, and is about to be killed: too late to begin a transaction.
+
+    The pool turns a signal into a SystemExit with this code. The lease runs out and tells.
+    """
+    return isinstance(error, SystemExit) and error.code in _ENDED
+
+
+class CanceledItself(Exception):
+    """A coroutine that nobody wanted to stop let a ``CancelledError`` out."""
 
 
 def _delay(retry: Retry) -> float:

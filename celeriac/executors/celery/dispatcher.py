@@ -86,11 +86,12 @@ class CeleryDispatcher:
 
     def _activity(self, hint: ActivityReady, producer: Any) -> None:
         name, task = hint.data["name"], self._app.tasks.get(hint.data["name"])
+        carried = origins.carried_options(hint.data, hint.run.workflow_id)
+        ticket = ActivityTicket(hint.run.run_id, hint.seq, hint.attempt)
         options: dict[str, Any] = {
+            **carried,
             "task_id": activity_id(hint.run.run_id, hint.seq),
-            "root_id": hint.run.workflow_id,
-            "parent_id": hint.run.workflow_id,
-            "headers": {HEADER: ActivityTicket(hint.run.run_id, hint.seq, hint.attempt).header()},
+            "headers": {**carried.get("headers", {}), HEADER: ticket.header()},
             "retries": hint.attempt - 1,
             "ignore_result": True,
             "add_to_parent": False,

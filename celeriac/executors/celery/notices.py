@@ -66,6 +66,6 @@ class Notices:
                 except Exception:  # noqa: BLE001 - without a bus there is only polling
                     _LOG.debug("no notices of closed runs: the bus can't be reached", exc_info=True)
 
-    def _heard(self, channel: str, run_id: str) -> None:
+    def _heard(self, _channel: str, run_id: str) -> None:
         for event in self._waiting.get(run_id, ()):
             event.set()

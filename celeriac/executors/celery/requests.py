@@ -6,7 +6,7 @@ from typing import Any
 
 from celery.worker.request import Request
 
-from celeriac.executors.celery.headers import HEADER
+from celeriac.executors.celery.headers import WorkflowTicket, ticket_in
 
 
 class WorkflowRequest(Request):
@@ -18,6 +18,6 @@ class WorkflowRequest(Request):
 
     def revoked(self) -> Any:
         """Whether the message is to be thrown away."""
-        if (self.request_dict.get(HEADER) or (self.request_dict.get("headers") or {}).get(HEADER)) is not None:
+        if isinstance(ticket_in(self.request_dict), WorkflowTicket):
             return False
         return super().revoked()

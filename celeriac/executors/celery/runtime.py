@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from celeriac.orchestrator.model import Micros, Run
 from celeriac.orchestrator.ports import Hint, RunFinished, SignalBus, Store
 from celeriac.orchestrator.relay import Relay
 from celeriac.orchestrator.watchdog import Watchdog
+from celeriac.payloads import Json
 
 _LOG: Final = logging.getLogger("celeriac")
 
@@ -139,7 +140,12 @@ class CeleryRuntime:
     @cached_property
     def relay(self) -> Relay:
         """Looks at what is due."""
-        return Relay(self.attempts, namespace=self.namespace, batch=self.settings.relay_batch, republish_max=self.settings.republish_max)
+        return Relay(
+            self.attempts,
+            namespace=self.namespace,
+            batch=self.settings.relay_batch,
+            republish_max=self.settings.republish_max,
+        )
 
     @cached_property
     def leases(self) -> LeaseKeeper:
@@ -158,9 +164,12 @@ class CeleryRuntime:
 
     # -- what tasks do -------------------------------------------------------------------------------------------------
 
-    def turn(self, run_id: str) -> TurnOutcome:
-        """Take a run's turn on the turn thread."""
-        return self.turns.run(lambda: self.engine.turn(run_id))
+    def turn(self, run_id: str, origin: Mapping[str, Json] | None = None) -> TurnOutcome:
+        """Take a run's turn on the turn thread.
+
+        :param origin: replaces the run's origin if this is its first turn.
+        """
+        return self.turns.run(lambda: self.engine.turn(run_id, origin=origin))
 
     def may_inline(self, queue: str | None) -> bool:
         """Whether this process may take the next turn of a run whose turns go to ``queue``."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from celery import bootsteps
 
-from celeriac.executors.celery.headers import HEADER
+from celeriac.executors.celery.headers import ActivityTicket, WorkflowTicket, ticket_in
 
 _LOG: Final = logging.getLogger("celeriac.worker")
 
@@ -36,8 +36,8 @@ class LeaveToOthers(bootsteps.Step):
 
     def _on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         headers = message.headers or {}
-        ours = HEADER in headers or HEADER in (headers.get("headers") or {})
-        if ours and "id" in headers:
+        ticket = ticket_in(headers)
+        if isinstance(ticket, (ActivityTicket, WorkflowTicket)) and "id" in headers:
             self._leave(headers["id"], headers.get("task", ""), message)
         else:
             self._original(body, message, exc)

@@ -75,7 +75,7 @@ class CeleriacStep(bootsteps.StartStopStep):
             self._threads = WorkerThreads(runtime_of(worker.app), worker.hostname)
             self._threads.start()
 
-    def stop(self, worker: Any) -> None:
+    def stop(self, _worker: Any) -> None:
         """Stop the threads; what they were about is due in the store."""
         if self._threads is not None:
             self._threads.stop()

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from celery.app.task import Task
 from celery import states
+from celery.app.task import Task
 from celery.exceptions import Ignore, TaskRevokedError
+from celery.result import EagerResult
 from celery.utils import uuid
-from kombu.exceptions import OperationalError
 
 from celeriac.errors import InvalidCall, StoreError, StoreUnavailable, WorkflowCanceledError, WorkflowFailedError
-from celeriac.executors.celery import events
+from celeriac.executors.celery import events, forbidden
 from celeriac.executors.celery import origin as origins
-from celeriac.executors.celery.headers import HEADER, WorkflowTicket, ticket_of
-from celeriac.executors.celery.queues import queue_of
-from celeriac.executors.celery.results import WorkflowResult
+from celeriac.executors.celery.headers import StartTicket, WorkflowTicket, ticket_of
+from celeriac.executors.celery.queues import queue_from
 from celeriac.executors.celery.runtime import CeleryRuntime, runtime_of
+from celeriac.executors.celery.starting import OWN, Start
 from celeriac.executors.local import LocalExecutor
+from celeriac.orchestrator.client import check_id
 from celeriac.orchestrator.definition import WorkflowDefinition, WorkflowSettings
 from celeriac.orchestrator.executor import WorkflowOptions
-from celeriac.orchestrator.model import Created, CreateOutcome, Run
+from celeriac.orchestrator.model import Run
 from celeriac.orchestrator.status import TaskKind
+from celeriac.payloads import Json
 
 _LOG: Final = logging.getLogger("celeriac.workflows")
 
-_START_OPTIONS: Final = ("id_conflict", "id_reuse", "timeout", "memo", "attributes")
-REPR_LENGTH: Final = 1024
 RETRY_MOST: Final = 30.0
 """Seconds, at most, between tries to record a start while the store is away."""
 
@@ -86,67 +87,37 @@ class WorkflowTask(Task):
         :raises WorkflowIdInUse: the id belongs to an open run, or may not be used again.
         :raises StoreUnavailable: the store can't be reached; nothing was started.
         """
-        own: dict[str, Any] = {name: options.pop(name) for name in _START_OPTIONS if name in options}
-        arguments = self.definition.signature.write(tuple(args or ()), dict(kwargs or {}))
+        forbidden.refuse_to_start(self.name)
+        own: dict[str, Any] = {name: options.pop(name) for name in OWN if name in options}
+        if workflow_id is not None:
+            own["id"] = check_id(workflow_id)
         if self.app.conf.task_always_eager:
-            return self._eagerly(args or (), kwargs or {}, task_id, workflow_id, own)
-        task_id = task_id or uuid()
-        options = {"ignore_result": self.ignore_result, **options}
-        for name, value in (("link", link), ("link_error", link_error), ("shadow", shadow)):
-            if value:
-                options[name] = value
-        shown = {"argsrepr": _short(repr(tuple(arguments.args))), "kwargsrepr": _short(repr(dict(arguments.kwargs)))}
-        created = self.runtime.client.create(
-            self.definition,
-            arguments,
-            WorkflowOptions(id=workflow_id or task_id, start_key=task_id, **own),
-            origin=origins.from_options(self.app, task_id, options, shown),
-            queue=self._queue(options),
-        )
-        return self._started(created, task_id, {**options, **shown}, producer)
+            return self._eagerly(args or (), kwargs or {}, task_id, own)
+        arguments = self.definition.signature.write(tuple(args or ()), dict(kwargs or {}))
+        given = {"link": link, "link_error": link_error, "shadow": shadow, "ignore_result": self.ignore_result}
+        options = {**{name: value for name, value in given.items() if value}, **options}
+        start = Start(self, arguments, task_id, own, options)
+        return start.carry_out(functools.partial(super().apply_async, producer=producer))
 
-    def _started(self, created: Created, task_id: str, options: dict[str, Any], producer: Any) -> WorkflowResult:
-        run = created.run
-        if created.outcome is CreateOutcome.CREATED:
-            ticket = WorkflowTicket(run.run_id)
-            headers = {**(options.pop("headers", None) or {}), HEADER: ticket.header()}
-            try:
-                super().apply_async((), {}, task_id=task_id, producer=producer, headers=headers, **options)
-            except (OperationalError, *self.app.connection_for_write().recoverable_connection_errors) as error:
-                _LOG.warning("workflow %s is recorded; its start will be published later: %s", run.workflow_id, error)
-        else:
-            task_id = run.start_key
-        result = WorkflowResult(task_id, backend=self.backend, task_name=self.name, app=self.app)
-        result.bind(run.workflow_id, run.run_id)
-        return result
-
-    def _queue(self, options: Mapping[str, Any]) -> str | None:
-        given = options.get("queue") or self.celeriac_settings.queue
-        if given is not None:
-            return str(getattr(given, "name", given))
-        return queue_of(self.app, self.name, options) or self.runtime.settings.workflow_queue
-
-    def _eagerly(
-        self, args: Any, kwargs: Any, task_id: str | None, workflow_id: str | None, own: dict[str, Any]
-    ) -> Any:
+    def _eagerly(self, args: Any, kwargs: Any, task_id: str | None, own: dict[str, Any]) -> Any:
         """Run to the end in this process, with a clock that jumps over waits (``task_always_eager``)."""
-        from celery.result import EagerResult  # noqa: PLC0415 - only where it is needed
-
         task_id = task_id or uuid()
         executor = LocalExecutor(self.runtime.registry, hooks=self.runtime.hooks)
-        handle = executor.execute(
-            self.definition, WorkflowOptions(id=workflow_id or task_id, args=tuple(args), kwargs=dict(kwargs), **own)
-        )
+        options = WorkflowOptions(**{"id": task_id, **own, "args": tuple(args), "kwargs": dict(kwargs)})
+        handle = executor.execute(self.definition, options)
         try:
-            return EagerResult(task_id, handle.result(), "SUCCESS")
+            value = handle.result()
         except WorkflowFailedError as error:
             if self.app.conf.task_eager_propagates:
                 raise
-            return EagerResult(task_id, error, "FAILURE")
+            return EagerResult(task_id, error, states.FAILURE)
+        return EagerResult(task_id, value, states.SUCCESS)
 
     def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Run the workflow to its end in this process, with a clock that jumps over waits."""
-        return self._eagerly(args or (), kwargs or {}, options.get("task_id"), options.get("workflow_id"), {})
+        workflow_id = options.get("workflow_id")
+        own = {"id": workflow_id} if workflow_id is not None else {}
+        return self._eagerly(args or (), kwargs or {}, options.get("task_id"), own)
 
     # -- in the worker -------------------------------------------------------------------------------------------------
 
@@ -168,35 +139,41 @@ class WorkflowTask(Task):
         """Handle one message of the workflow: its start, or its end."""
         ticket = ticket_of(self.request)
         if isinstance(ticket, WorkflowTicket):
-            return self._finish(ticket.run_id) if ticket.finish else self._begin(ticket.run_id)
-        return self._begin(self._record_start(args, kwargs))
+            return self._finish(ticket.run_id) if ticket.finish else self._begin(ticket)
+        own = ticket.options if isinstance(ticket, StartTicket) else {}
+        return self._begin(WorkflowTicket(self._record_start(args, kwargs, own)), known=True)
 
-    def _record_start(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    def _record_start(self, args: Sequence[Any], kwargs: Mapping[str, Any], own: Mapping[str, Any]) -> str:
         """Write the run of a start that came from a program without celeriac. Its task id makes it the same start."""
         request = self.request
         arguments = self.definition.signature.write(args, kwargs)
-        options = WorkflowOptions(id=request.id, start_key=request.id)
-        queue = (request.delivery_info or {}).get("routing_key")
+        options = WorkflowOptions(**{"id": request.id, **own, "start_key": request.id})
+        origin = origins.from_request(request, named=options.id != request.id)
+        queue = queue_from(self.app, request.delivery_info)
         try:
-            created = self.runtime.client.create(
-                self.definition,
-                arguments,
-                options,
-                origin=origins.from_request(request),
-                queue=queue or self._queue({}),
-            )
+            return self.runtime.client.create(
+                self.definition, arguments, options, origin=origin, queue=queue
+            ).run.run_id
         except StoreError as error:
             self._later(error)
-        return created.run.run_id
 
-    def _begin(self, run_id: str) -> NoReturn:
-        """Take the first turn, if nobody has, and leave the task open until the run's last message."""
-        try:
-            self.runtime.turn(run_id)
-        except StoreUnavailable as error:
-            _LOG.warning("the first turn of run %s waits for the store: %s", run_id, error)
+    def _begin(self, ticket: WorkflowTicket, *, known: bool = False) -> NoReturn:
+        """Take the first turn, if nobody has, and leave the task open until the run's last message.
+
+        :param known: the run was recorded from this very message.
+        """
+        if not ticket.later:
+            # Tenants and traces put their headers on while the start is published, which is after it was recorded.
+            late = None if known or not origins.custom_headers(self.request) else self._origin(ticket)
+            try:
+                self.runtime.turn(ticket.run_id, late)
+            except StoreUnavailable as error:
+                _LOG.warning("the first turn of run %s waits for the store: %s", ticket.run_id, error)
         events.waiting(self)
         raise Ignore
+
+    def _origin(self, ticket: WorkflowTicket) -> dict[str, Json]:
+        return origins.from_request(self.request, named=ticket.named)
 
     def _finish(self, run_id: str) -> Any:
         """Return the run's result, in its JSON form, or raise its failure, for Celery to do the rest."""
@@ -232,12 +209,14 @@ class WorkflowTask(Task):
 
     # -- after Celery has traced the last message: links are on their way, the result is stored ----------------------------
 
-    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+    def on_success(self, *args: Any) -> None:
         """Forget the last message."""
+        super().on_success(*args)
         self._note_finished()
 
-    def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+    def on_failure(self, *args: Any) -> None:
         """Forget the last message."""
+        super().on_failure(*args)
         self._note_finished()
 
     def _note_finished(self) -> None:
@@ -258,7 +237,7 @@ class WorkflowTask(Task):
         _LOG.warning("workflow %s (%s) waits %g s for the store: %s", self.name, self.request.id, countdown, error)
         raise Task.retry(self, countdown=countdown, max_retries=None)
 
-    def retry(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def retry(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse: a workflow is not retried by its message.
 
         :raises InvalidCall: always.
@@ -286,7 +265,3 @@ class _Resend:
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         return self._task.send_resend(args, kwargs, **options)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= REPR_LENGTH else text[: REPR_LENGTH - 3] + "..."
