@@ -15,6 +15,7 @@ from celeriac.config.settings import Settings
 from celeriac.durations import Duration
 from celeriac.errors import ConfigurationError, InvalidCall
 from celeriac.executors.celery import control, forbidden, internal
+from celeriac.executors.celery.reconnecting import OutliveTheBroker
 from celeriac.executors.celery.registry import OPTIONS, activity_of
 from celeriac.executors.celery.runtime import CeleryRuntime, attach, runtime_of
 from celeriac.executors.celery.unknown import LeaveToOthers
@@ -69,7 +70,7 @@ class Celeriac:
         control.install(app)
         forbidden.install()
         app.steps["worker"].add(CeleriacStep)
-        app.steps["consumer"].add(LeaveToOthers)
+        app.steps["consumer"].update((LeaveToOthers, OutliveTheBroker))
         app.user_options["worker"].add(
             click.Option(
                 ("--without-celeriac",), is_flag=True, help="Run no relay and no listener of durable workflows here."

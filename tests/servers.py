@@ -126,15 +126,19 @@ class PostgresServer:
             shutil.rmtree(self._folder)
             self._folder = None
 
-    def create_database(self) -> str:
-        """Create an empty database and return its URL, as SQLAlchemy takes it."""
+    def create_database(self, like: str = "") -> str:
+        """Create a database and return its URL, as SQLAlchemy takes it.
+
+        :param like: the URL of one to copy, to which nobody is connected; else it is empty.
+        """
         name = f"test_{uuid.uuid4().hex[:12]}"
-        self._execute(f"CREATE DATABASE {name}")
+        template = f" TEMPLATE {_name(like)}" if like else ""
+        self._execute(f"CREATE DATABASE {name}{template}")
         return self._url(name)
 
     def drop_database(self, url: str) -> None:
         """Drop a database by its URL, whoever is still connected to it."""
-        self._execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+        self._execute(f"DROP DATABASE IF EXISTS {_name(url)} WITH (FORCE)")
 
     def __enter__(self) -> Self:
         return self.start()
@@ -195,6 +199,10 @@ class PostgresServer:
         said = (self._folder / "log").read_text() if self._folder else ""
         self.stop()
         raise EmbeddedServerError(f"PostgreSQL did not start on port {self.port}. It said:\n{said}")
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
 
 
 def _copy_of_wheel(programs: Path, folder: Path) -> Path:

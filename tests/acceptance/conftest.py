@@ -1,0 +1,177 @@
+"""pytest-celery's fixtures over local processes: those that would need a Docker engine, and the stage that tests act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from celery import Celery
+from pytest_celery import (
+    CeleryBackendCluster,
+    CeleryBrokerCluster,
+    CeleryTestSetup,
+    CeleryWorkerContainer,
+    RedisTestBackend,
+    RedisTestBroker,
+)
+
+from celeriac.embedded import EmbeddedRedis
+from celeriac.stores.sql import migrate
+from tests.acceptance import workerapp
+from tests.acceptance.processes import LocalRedis, LocalWorker
+from tests.acceptance.shop import STEP_QUEUE, open_shop
+from tests.acceptance.stage import Stage
+from tests.servers import PostgresServer
+
+HERE = Path(__file__).parent
+REPUBLISH_AFTER = 2.0
+"""Seconds until a lost message is made up for the first time, and, a little longer, each time after that."""
+TEST_LIMIT = 60
+"""Seconds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies here."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.acceptance)
+            item.add_marker(pytest.mark.timeout(TEST_LIMIT))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Show the workers' logs with a failure."""
+    report = yield
+    stage = getattr(item, "funcargs", {}).get("stage")
+    if report.failed and isinstance(stage, Stage):
+        report.sections.append(("Workers", stage.logs()))
+    return report
+
+
+# -- in the place of containers ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def celery_broker(redis_server: EmbeddedRedis, redis_url: str) -> RedisTestBroker:
+    return RedisTestBroker(LocalRedis(redis_server))
+
+
+@pytest.fixture
+def celery_backend(redis_server: EmbeddedRedis, redis_url: str) -> RedisTestBackend:
+    return RedisTestBackend(LocalRedis(redis_server))
+
+
+@pytest.fixture
+def celery_broker_cluster(celery_broker: RedisTestBroker) -> CeleryBrokerCluster:
+    return CeleryBrokerCluster(celery_broker)
+
+
+@pytest.fixture
+def celery_backend_cluster(celery_backend: RedisTestBackend) -> CeleryBackendCluster:
+    return CeleryBackendCluster(celery_backend)
+
+
+@pytest.fixture
+def default_worker_container_cls() -> type[CeleryWorkerContainer]:
+    return LocalWorker
+
+
+@pytest.fixture
+def default_worker_app_module() -> ModuleType:
+    return workerapp
+
+
+class _ShopSetup(CeleryTestSetup):
+    """pytest-celery's setup, with an app of our name."""
+
+    @classmethod
+    def name(cls) -> str:
+        return "shop"
+
+
+@pytest.fixture
+def celery_setup_cls() -> type[CeleryTestSetup]:
+    return _ShopSetup
+
+
+# -- our own -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database with empty tables, to be copied."""
+    url = postgres_server.create_database()
+    migrate(url)
+    yield url
+    postgres_server.start()
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store: PostgreSQL, unless the test is parametrized with ``sqlite``."""
+    if getattr(request, "param", "postgresql") == "sqlite":
+        yield f"sqlite:///{tmp_path}/flows.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    server.start()  # in case a test stopped it
+    url = server.create_database(like=request.getfixturevalue("migrated_database"))
+    yield url
+    server.start()
+    server.drop_database(url)
+
+
+@pytest.fixture
+def lease() -> float:
+    """Seconds; a test that wants others is parametrized with them."""
+    return 2.0
+
+
+@pytest.fixture
+def step_queue() -> str | None:
+    """The queue of steps, in tests that are parametrized with one."""
+    return None
+
+
+@pytest.fixture
+def settings(store_url: str, lease: float) -> dict[str, Any]:
+    """celeriac's settings, for clients and workers."""
+    return {"store": store_url, "lease": lease, "republish_after": REPUBLISH_AFTER, "republish_max": 4}
+
+
+@pytest.fixture
+def celery_setup_config(celery_setup_config: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """What the client is configured with."""
+    return {**celery_setup_config, **{f"celeriac_{name}": value for name, value in settings.items()}}
+
+
+@pytest.fixture
+def default_worker_env(
+    default_worker_env: dict[str, str], settings: dict[str, Any], step_queue: str | None
+) -> dict[str, str]:
+    """What workers are configured with."""
+    own = {f"CELERIAC_{name.upper()}": str(value) for name, value in settings.items()}
+    return {**default_worker_env, **own, **({STEP_QUEUE: step_queue} if step_queue else {})}
+
+
+@pytest.fixture
+def stage(
+    celery_setup_app: Celery,
+    redis_server: EmbeddedRedis,
+    default_worker_env: dict[str, str],
+    default_worker_initial_content: dict[str, bytes],
+    tmp_path: Path,
+) -> Iterator[Stage]:
+    """Store, broker and client; workers are started by the test."""
+    shop = open_shop(celery_setup_app)
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    shop.durable.runtime.store.check()
+    stage = Stage(shop, redis_server, folder, default_worker_env, default_worker_initial_content)
+    try:
+        yield stage
+    finally:
+        stage.close()

@@ -1,0 +1,35 @@
+"""Many runs on a few workers: every result right, every step done and recorded once, nothing left behind."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.acceptance.stage import Stage, until
+from tests.acceptance.stories import result_of_steps, story_of_steps
+
+RUNS, STEPS = 500, 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store_url", ["postgresql", "sqlite"], indirect=True)
+def test_five_hundred_runs_of_ten_steps(stage: Stage, record_property: Callable[[str, object], None]) -> None:
+    stage.two()
+    begun = time.monotonic()
+    results = [stage.shop.row.delay(STEPS) for _ in range(RUNS)]
+    until("all have closed", lambda: stage.open_runs() == 0, within=55)
+    taken = time.monotonic() - begun
+    record_property("steps_per_second", round(RUNS * STEPS / taken))
+
+    expected, told = result_of_steps(STEPS, "row"), story_of_steps(STEPS, workflow="row")
+    stage.results(results, expected)
+    for result in results:
+        assert stage.story(result) == told
+    done = Counter(entry.activity for entry in stage.ledger() if entry.what == "done")
+    assert len(done) == RUNS * STEPS
+    assert set(done.values()) == {1}
+    stage.one_at_a_time()
+    stage.at_rest()
