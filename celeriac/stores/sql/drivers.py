@@ -167,11 +167,22 @@ class Psycopg(Driver):
 class Mysql(Driver):
     """MySQL and MariaDB through pymysql or mysqlclient."""
 
+    autocommits = True
+
+    def prepare(self, connection: Any) -> None:
+        """Let single statements be their own transactions; the driver knows how things stand without asking."""
+        if not connection.get_autocommit():
+            connection.autocommit(True)  # noqa: FBT003 - the driver's signature
+
+    def restore(self, connection: Any) -> None:
+        """Give an application's connection its mode back."""
+        if not self.owned:
+            connection.autocommit(False)  # noqa: FBT003 - the driver's signature
+
     def begin(self, connection: Any, cursor: Any) -> None:
-        """Begin, read committed: the gap locks of their default would make deliveries wait for one
-        another.
-        """
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        """Begin, read committed: the gap locks of their default would make deliveries wait for one another."""
+        if not self.owned:  # ours are so from the beginning
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         cursor.execute("START TRANSACTION")
 
     def begin_snapshot(self, connection: Any, cursor: Any) -> None:

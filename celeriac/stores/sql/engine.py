@@ -133,4 +133,15 @@ def _configure_postgresql(connection: Any, _: Any) -> None:
             cursor.execute("SET default_transaction_isolation = 'read committed'")
 
 
-_CONFIGURE: Final = {"sqlite": _configure_sqlite, "postgresql": _configure_postgresql}
+def _configure_mysql(connection: Any, _: Any) -> None:
+    connection.autocommit(True)  # noqa: FBT003 - the driver's signature
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
+_CONFIGURE: Final = {
+    "sqlite": _configure_sqlite,
+    "postgresql": _configure_postgresql,
+    "mysql": _configure_mysql,
+    "mariadb": _configure_mysql,
+}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Index, MetaData, SmallInteger, Table, Text
@@ -18,17 +19,19 @@ from sqlalchemy.types import TypeEngine
 DEFAULT_PREFIX: Final = "celeriac_"
 
 
-def _on_mysql(kind: TypeEngine[str]) -> TypeEngine[str]:
-    return Text().with_variant(kind, "mysql", "mariadb")
+def _on_mysql(make: Callable[..., TypeEngine[str]]) -> TypeEngine[str]:
+    # MySQL and MariaDB index no unbounded text, and by default compare without regard to case. MariaDB's plain binary
+    # collation still overlooks blanks at the end.
+    mysql_kind = make(charset="utf8mb4", collation="utf8mb4_bin")
+    mariadb_kind = make(charset="utf8mb4", collation="utf8mb4_nopad_bin")
+    return Text().with_variant(mysql_kind, "mysql").with_variant(mariadb_kind, "mariadb")
 
 
-# MySQL and MariaDB index no unbounded text, and by default compare without regard to case.
-_BINARY: Final[dict[str, Any]] = {"charset": "utf8mb4", "collation": "utf8mb4_bin"}
-ID: Final = _on_mysql(mysql.VARCHAR(255, **_BINARY))
+ID: Final = _on_mysql(partial(mysql.VARCHAR, 255))
 """A text that is, or is part of, an index as it stands: run ids, namespaces, index forms of longer ids."""
-WORD: Final = _on_mysql(mysql.VARCHAR(40, **_BINARY))
+WORD: Final = _on_mysql(partial(mysql.VARCHAR, 40))
 """One of our own words: a status, a kind, an event's tag."""
-LONG: Final = _on_mysql(mysql.LONGTEXT(**_BINARY))
+LONG: Final = _on_mysql(mysql.LONGTEXT)
 """Anything else, JSON included."""
 
 
