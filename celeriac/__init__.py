@@ -37,6 +37,7 @@ from celeriac.orchestrator.executor import (
     register,
 )
 from celeriac.orchestrator.hooks import Hooks
+from celeriac.orchestrator.middleware import with_hooks, with_tracing
 from celeriac.orchestrator.model import IdConflict, IdReuse, Run, RunFilter, WorkflowState
 from celeriac.orchestrator.signals import SignalType
 from celeriac.orchestrator.status import WorkflowStatus
@@ -89,4 +90,6 @@ __all__ = [
     "new",
     "new_executor",
     "register",
+    "with_hooks",
+    "with_tracing",
 ]

@@ -146,7 +146,6 @@ class ActivityOptions:
     :param heartbeat: the longest an attempt may go without a heartbeat.
     :param queue: the Celery queue, or None for Celery's own routing.
     :param cancellation: what canceling the awaited activity does.
-    :param local: run inside the workflow's turn, without the broker; for short calls.
     """
 
     retry: RetryPolicy = DEFAULT_RETRY
@@ -156,7 +155,6 @@ class ActivityOptions:
     heartbeat: Duration | None = None
     queue: str | None = None
     cancellation: CancellationType = CancellationType.TRY
-    local: bool = False
 
     def __post_init__(self) -> None:
         for name in TIMEOUTS:
@@ -187,8 +185,8 @@ class ActivityOptions:
         """Return the options as they are recorded: defaults left out, durations in seconds."""
         found: dict[str, Json] = {
             name: getattr(self, name)
-            for name in (*TIMEOUTS, "queue", "local")
-            if getattr(self, name) not in (None, False)
+            for name in (*TIMEOUTS, "queue")
+            if getattr(self, name) is not None
         }
         if self.cancellation is not CancellationType.TRY:
             found["cancellation"] = self.cancellation.value

@@ -19,7 +19,7 @@ _BY_REASON: Final[Mapping[str, str]] = {
     f"deploy. {_DEPLOY}",
     "NoWorker": "Start a worker that has this workflow in this version and consumes its queue; `workflow "
     "doctor` names queues that nobody consumes.",
-    "PayloadError": "Have the type read what was recorded (a default for a new field, a validator) and "
+    "UnreadablePayload": "Have the type read what was recorded (a default for a new field, a validator) and "
     f"deploy. {_DEPLOY}",
     "UnreadableHistory": "A newer celeriac has written this history. Upgrade celeriac on the workers.",
     "BlockedByChoice": "The workflow declares (`blocks_on`) that this error holds it. Mend what it says. " + _DEPLOY,

@@ -92,8 +92,7 @@ class Narrator:
     def _scheduled(self, event: events.ActivityScheduled) -> str:
         self.activities[event.command] = visible(event.activity)
         arguments = call("", event.args, event.kwargs, self.limit)
-        local = ", in the turn" if event.options.get("local") else ""
-        return f"{self.activity(event.command)} {arguments}{local}"
+        return f"{self.activity(event.command)} {arguments}"
 
     def _attempt(self, event: events.ActivityStarted) -> str:
         where = f" on {visible(event.worker)}" if event.worker else ""

@@ -192,7 +192,7 @@ class Client:
         :raises WorkflowNotFound, WorkflowClosed: nobody takes it.
         """
         run = self.store.find_run(self.namespace, workflow_id=workflow_id) if self.registry.workflows else None
-        name, payload = self.registry.check_signal(run.name if run else None, signal.name, signal.payload)
+        name, payload = self.registry.check_signal(run.name if run else None, signal.type or signal.name, signal.payload)
         self.deliver_signal(workflow_id, replace(signal, name=name, payload=payload))
 
     def deliver_signal(self, workflow_id: str, signal: Signal) -> Delivery:

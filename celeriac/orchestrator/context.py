@@ -19,7 +19,7 @@ from celeriac.orchestrator.bridge import await_in_greenlet, in_workflow_greenlet
 from celeriac.orchestrator.futures import ActivityFuture, DoneFuture, DurableTask
 from celeriac.orchestrator.model import moment
 from celeriac.orchestrator.signals import SignalType
-from celeriac.payloads import Converter
+from celeriac.payloads import Converter, plain
 
 if TYPE_CHECKING:
     from celeriac.orchestrator.live import LiveRun
@@ -116,8 +116,13 @@ class WorkflowContext:
         :raises TimeoutError: (when awaited) it did not come in time.
         """
         limit = None if timeout is None else seconds(timeout, name="timeout")
-        name = _name(signal)
-        return self._wait(lambda: self._run.signals.take(name), limit)
+        return self._wait(lambda: self._taken(signal), limit)
+
+    async def _taken(self, signal: SignalType[T] | str) -> Any:
+        value = await self._run.signals.take(_name(signal))
+        if isinstance(signal, SignalType) and self._run.definitions.signal_type(signal.name) is None:
+            return signal.read(plain(value))  # a type that only this code knows
+        return value
 
     def receive_signal(self, signal: SignalType[T] | str) -> SignalReceiver[T]:
         """Return the signals of this name: await it for the next one, iterate it for all."""

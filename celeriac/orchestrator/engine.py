@@ -11,6 +11,7 @@ import logging
 import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -115,6 +116,7 @@ class Engine:
     """Takes the turns of one process. Not safe for several threads at once: see ``TurnThread``.
 
     :param interrupts: exception types that an executor raises into a thread from outside (time limits).
+    :param keep: renews the lease of a claimed turn while it is carried out.
     :param run_turn: how inline turns get to the thread of this process that turns run on.
     """
 
@@ -130,7 +132,9 @@ class Engine:
         watchdog: Watchdog | None = None,
         interrupts: tuple[type[BaseException], ...] = (),
         run_turn: Callable[[Callable[[], Any]], Any] = lambda call: call(),
+        keep: Callable[[Fence], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
+        self._keep = keep
         self.run_turn = run_turn
         self.store = store
         self.definitions = definitions
@@ -157,15 +161,17 @@ class Engine:
         definition = self._definition(view.run)
         if definition is None:
             return self._decline(view, token)
+        if view.claims > MAX_CLAIMS:
+            killed = f"the workflow kills its worker: {view.claims - 1} turns were begun and none came to an end"
+            return self._block(view, token, Held(killed))
         try:
-            if view.claims > MAX_CLAIMS:
-                raise Held(f"the workflow kills its worker: {view.claims - 1} turns were begun and none came to an end")
-            outcome = self._carry_out(view, definition, token, origin)
+            with self._keep(Fence(run_id, TaskKind.TURN, 0, token)):
+                outcome = self._carry_out(view, definition, token, origin)
         except (Held, UnreadableHistory) as error:
             return self._block(view, token, error)
         except (StoreError, *self._interrupts):
             raise  # the claim's lease runs out, or it is counted
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run is held
             _LOG.exception("a turn of workflow %s failed by celeriac's own fault", view.run.workflow_id)
             return self._block(view, token, _fault(error))
         except BaseException:
@@ -205,7 +211,7 @@ class Engine:
             return True
         try:
             self.dispatcher.publish(hints)
-        except Exception:
+        except Exception:  # noqa: BLE001 - brokers' clients raise what they like
             _LOG.warning("publishing failed; the relay will do it", exc_info=True)
             return False
         return True
@@ -468,10 +474,11 @@ def _times(run: Run) -> int:
 
 
 def _hints(ref: RunRef, commit: Commit, run: Run) -> list[Hint]:
-    hints: list[Hint] = []
-    for task in commit.tasks:
-        if task.kind is TaskKind.ACTIVITY:
-            hints.append(ActivityReady(ref, task.seq, task.attempt, task.data, task.queue))
+    hints: list[Hint] = [
+        ActivityReady(ref, task.seq, task.attempt, task.data, task.queue)
+        for task in commit.tasks
+        if task.kind is TaskKind.ACTIVITY
+    ]
     if not commit.status.open:
         hints.append(RunFinished(ref, run.origin))
     return hints

@@ -47,6 +47,7 @@ class Signal:
     """A message to a run.
 
     :param name: the signal's name.
+    :param type: its declared type, where the sender has it.
     :param payload: what it carries.
     :param sent_at: when, in seconds since the epoch; None for unknown.
     :param sender_id: who sent it.
@@ -58,6 +59,14 @@ class Signal:
     sent_at: float | None = None
     sender_id: str = ""
     key: str | None = None
+    type: SignalType[Any] | None = None
+
+
+def signal_of(signal: SignalType[Any] | str, payload: Any, key: str | None) -> Signal:
+    """Return the message that a declared type, or a name, stands for."""
+    if isinstance(signal, SignalType):
+        return Signal(name=signal.name, payload=payload, key=key, type=signal)
+    return Signal(name=signal, payload=payload, key=key)
 
 
 @runtime_checkable
@@ -134,8 +143,7 @@ class WorkflowHandle(Generic[T]):
 
     def signal(self, signal: SignalType[Any] | str, payload: Any = None, *, key: str | None = None) -> None:
         """Send a signal; it can't be lost once this returns."""
-        name = signal.name if isinstance(signal, SignalType) else signal
-        self._executor.signal(self.id, Signal(name=name, payload=payload, key=key))
+        self._executor.signal(self.id, signal_of(signal, payload, key))
 
     def query(self, query_type: str, *args: Any) -> Any:
         """Answer a question about the run."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import time
 
+from celery import Task
 from shop.celery import app
+
+
+CARD_LIMIT = 1_000_000
+"""In cents."""
 
 
 class CardDeclined(Exception):
@@ -14,7 +19,7 @@ class CardDeclined(Exception):
 @app.task
 def charge(order_id: str, cents: int) -> dict[str, object]:
     """Charge the customer's card."""
-    if cents > 1_000_000:
+    if cents > CARD_LIMIT:
         raise CardDeclined(f"{cents} cents is more than the card has")
     return {"order_id": order_id, "cents": cents, "receipt": f"R-{order_id}"}
 
@@ -31,7 +36,7 @@ def send_email(to: str, subject: str) -> str:
 
 
 @app.task(bind=True, autoretry_for=(ConnectionError,), retry_backoff=True, max_retries=5)
-def ship(self, order_id: str) -> str:
+def ship(self: Task, order_id: str) -> str:
     """Hand the parcel to the carrier, whose interface is not always there."""
     if self.request.retries == 0 and order_id.endswith("-flaky"):
         raise ConnectionError("the carrier does not answer")

@@ -41,10 +41,6 @@ TIMER = events.TimerStarted(2, START + 90 * SECOND)
         ),
         ([events.SignalRejectedEvent("aproved", "not declared", 1)], "aproved 1: not declared"),
         ([CHARGE], 'shop.charge #1 ("A-17", 4200)'),
-        (
-            [events.ActivityScheduled(1, "shop.charge", options={"local": True})],
-            "shop.charge #1 (), in the turn",
-        ),
         ([CHARGE, events.ActivityStarted(1, 2, "anna@vm")], "shop.charge #1 attempt 2 on anna@vm"),
         ([CHARGE, events.ActivityCompleted(1, {"ok": 1})], 'shop.charge #1 → {"ok": 1}'),
         (

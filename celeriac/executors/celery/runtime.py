@@ -123,6 +123,7 @@ class CeleryRuntime:
                     wall_limit=settings.turn_wall_limit.total_seconds(),
                 ),
                 interrupts=(SoftTimeLimitExceeded,),
+                keep=lambda fence: self.leases.keeping(fence, _nothing),
                 run_turn=lambda call: self.turns.run(call),  # noqa: PLW0108 - another thread after a fork
             )
 
@@ -240,6 +241,10 @@ class _NoticingDispatcher(CeleryDispatcher):
         messages: list[Hint] = [each for each in hints if not isinstance(each, RunFinished) or each.origin is not None]
         if messages:
             super().publish(messages)
+
+
+def _nothing() -> None:
+    """A turn whose claim is gone finds out when it commits."""
 
 
 _RUNTIMES: Final[weakref.WeakSet[CeleryRuntime]] = weakref.WeakSet()
