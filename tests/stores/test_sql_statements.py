@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from celeriac.errors import StoreError
 from celeriac.orchestrator.events import SignalReceived, WorkflowCompleted
 from celeriac.orchestrator.model import SECOND, Fence, RunFilter, Task
 from celeriac.orchestrator.status import TaskKind, TaskState, WorkflowStatus
@@ -191,3 +192,53 @@ def test_long_ids_have_an_index_form_of_their_own() -> None:
         "é" * 64,
         "",
     ]
+
+
+@pytest.mark.parametrize("store", [open_sqlite, open_postgresql, open_portable], indirect=True)
+def test_many_starts_are_one_transaction(store: SqlStore, world: World) -> None:
+    taken, first, twice, last = world.start(), world.new(), world.new(), world.new()
+    many = [first, world.new(taken.workflow_id), twice, twice, last]
+    created = store.create_many(many)
+    assert [each.outcome for each in created] == ["created", "open_exists", "created", "same_start", "created"]
+    assert [each.run.run_id for each in created] == [
+        first.run_id,
+        taken.run_id,
+        twice.run_id,
+        twice.run_id,
+        last.run_id,
+    ]
+    assert created[4].run == store.find_run(world.namespace, run_id=last.run_id)
+    assert len(store.list(world.namespace, RunFilter())) == 4
+
+
+@pytest.mark.parametrize("store", [open_sqlite, open_postgresql, open_portable], indirect=True)
+def test_one_start_among_many_that_can_not_be_leaves_the_others(store: SqlStore, world: World) -> None:
+    first, bad = world.new(), world.new("a\0b")
+    with pytest.raises(ValueError, match=r"workflow id .a.x00b. has a NUL character"):
+        store.create_many([first, bad])
+    assert store.find_run(world.namespace, run_id=first.run_id) is None
+    with pytest.raises(StoreError, match="a run id is never used twice"):
+        store.create_many([first, world.new(run_id=first.run_id)])
+
+
+@pytest.mark.parametrize("store", [open_sqlite, open_postgresql, open_portable], indirect=True)
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "x" * 1001])
+def test_an_id_that_no_database_holds_is_refused_and_not_found(store: SqlStore, world: World, text: str) -> None:
+    for new in (world.new(text), world.new(start_key=text), world.new(run_id=text)):
+        with pytest.raises(ValueError, match=r"(workflow id|start key|run id) "):
+            store.create(new)
+    run = world.start()
+    with pytest.raises(ValueError, match="message key "):
+        world.signal(run, text)
+    assert store.find_run(world.namespace, workflow_id=text) is None
+    assert store.find_run(world.namespace, start_key=text) is None
+    missed = store.deliver(world.message(), namespace=world.namespace, workflow_id=text)
+    assert missed.outcome == "not_found"
+
+
+@pytest.mark.parametrize("store", [open_sqlite, open_postgresql, open_portable], indirect=True)
+def test_a_commit_with_a_row_that_is_there_is_a_mistake(store: SqlStore, world: World) -> None:
+    run = world.scheduled()
+    with pytest.raises(ValueError, match="the commit has a task row, or an event with a key, of which the run has one"):
+        store.commit(world.a_commit(run, tasks=[world.activity(run)]))
+    assert world.read(run) == run

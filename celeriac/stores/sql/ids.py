@@ -18,12 +18,13 @@ _SHORT: Final = 64
 def index_form(text: str) -> str:
     """Return a text of at most 65 characters that stands for ``text`` and for no other.
 
-    A digest is one character longer than any text that stands for itself, so the two never meet. A text that
-    ends in a blank gets a digest too, because MariaDB's comparisons overlook trailing blanks.
+    A digest is one character longer than any text that stands for itself, so the two never meet. A text that ends in a
+    blank gets a digest too, because MySQL's comparisons overlook trailing blanks, and so does one that no database could
+    hold: it is looked for, and not found.
     """
-    if len(text) <= _SHORT and not text.endswith(" "):
+    if len(text) <= _SHORT and text.isprintable() and not text.endswith(" "):
         return text
-    return "#" + hashlib.sha256(text.encode()).hexdigest()
+    return "#" + hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def check_id(what: str, text: str, limit: int = MAX_CHARACTERS) -> str:

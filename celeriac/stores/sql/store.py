@@ -133,6 +133,14 @@ class SqlStore:
         """
         return self._runs.create(new)
 
+    def create_many(self, many: Sequence[NewRun]) -> Sequence[Created]:
+        """Do the same for many runs at once, which takes a fraction of the time of as many calls.
+
+        :param many: up to a few hundred; their rows stay locked until all are written.
+        :returns: what became of each, in order.
+        """
+        return self._runs.create_many(many)
+
     def deliver(
         self, message: Message, *, namespace: str, workflow_id: str | None = None, run_id: str | None = None
     ) -> Delivery:
@@ -156,8 +164,8 @@ class SqlStore:
     def commit(self, commit: Commit) -> CommitOutcome:
         """Write all that a turn decided, or nothing.
 
-        :raises ValueError: ``leave_due`` with a closing status, or events whose numbers don't follow the
-            version.
+        :raises ValueError: ``leave_due`` with a closing status, events that don't go on from the version, or a new task
+            row whose key is taken.
         """
         return self._turns.commit(commit)
 

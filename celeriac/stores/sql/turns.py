@@ -208,9 +208,9 @@ class Turns:
         except CommitUnknown:
             return self.look_up(commit)
         except UniqueViolation:
-            # An event number, or the key of a message that somebody else's turn has consumed: the run has
-            # moved on.
-            return CommitOutcome.CONFLICT
+            raise ValueError(
+                "the commit has a task row, or an event with a key, of which the run has one already"
+            ) from None
 
     def _commit(self, session: Session, commit: Commit, values: Mapping[str, Any]) -> CommitOutcome:
         gate = self._gate_leaving_due if commit.leave_due else self._gate

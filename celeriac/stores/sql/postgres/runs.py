@@ -12,9 +12,10 @@ from celeriac.orchestrator.model import Created, CreateOutcome, IdReuse, NewRun,
 from celeriac.payloads import from_text
 from celeriac.stores import rows
 from celeriac.stores.sql.access import Access
+from celeriac.stores.sql.faults import UniqueViolation
 from celeriac.stores.sql.postgres.texts import Texts
 from celeriac.stores.sql.runs import Runs
-from celeriac.stores.sql.transactions import Database
+from celeriac.stores.sql.transactions import Database, Session
 from celeriac.stores.sql.values import event_values, run_values
 
 _COLUMNS: Final = (
@@ -71,7 +72,7 @@ _EARLIER: Final = """
 
 
 class PostgresRuns(Runs):
-    """Starts in one round trip; one that is refused is told why by the portable path."""
+    """Starts in one round trip; one that is refused takes a second to be told why."""
 
     def __init__(self, db: Database, access: Access, texts: Texts) -> None:
         super().__init__(db, access)
@@ -79,16 +80,21 @@ class PostgresRuns(Runs):
         self._insert_first = texts(_CREATE, unless=_EARLIER.format(**texts.parts))
 
     def _create(self, new: NewRun) -> Created:
+        return self._db.single(lambda session: self._insert(session, new))
+
+    def _insert(self, session: Session, new: NewRun) -> Created:
         statement = self._insert_run if new.id_reuse is IdReuse.ALLOW else self._insert_first
         run = rows.born(new, 0)
         values = run_values(run)
         first = event_values(new.run_id, HistoryEvent.of(1, 0, new.started))
         started = {f"event_{name}": first[name] for name in ("type", "version", "data")}
-        parameters = {**values, **started, "turn_due": new.turn_due, "timeout": new.timeout}
-        row = self._db.single(lambda session: session.row(statement, parameters))
-        if row is None:
-            return super()._create(new)
-        return Created(CreateOutcome.CREATED, _as_written(run, values, row[0]))
+        row = session.row(statement, {**values, **started, "turn_due": new.turn_due, "timeout": new.timeout})
+        if row is not None:
+            return Created(CreateOutcome.CREATED, _as_written(run, values, row[0]))
+        refused = self.refusal(session, new)
+        if refused is None:  # what was in the way is gone, or it is the run id
+            raise UniqueViolation
+        return refused
 
 
 def _as_written(run: Run, values: dict[str, Any], now: int) -> Run:
