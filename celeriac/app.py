@@ -256,8 +256,12 @@ def _open_store(settings: Settings) -> Store:
     from celeriac.stores.registry import is_sql, open_store  # noqa: PLC0415 - drivers are imported when needed
 
     url = str(settings.store)
-    tables = {"table_prefix": settings.table_prefix, "schema": settings.table_schema} if is_sql(url) else {}
-    store = open_store(url, **tables)
+    options = {
+        "table_prefix": settings.table_prefix,
+        "schema": settings.table_schema,
+        "redeliver_after": settings.republish_after,
+    }
+    store = open_store(url, **options if is_sql(url) else {})
     if url.startswith("sqlite"):
         store.check()  # the one store that makes its tables by itself, whoever comes first
     return store

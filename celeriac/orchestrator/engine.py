@@ -56,7 +56,11 @@ BLOCKED_MOST: Final = 300.0
 """Seconds until a blocked run's turn is tried again: the first time, and at most."""
 DECLINED_FIRST: Final = 0.25
 DECLINED_MOST: Final = 10.0
-"""Seconds until a turn that this process has no code for is offered again: the first time, and at most."""
+"""Seconds until a turn that this process has no code for is offered again: at least, and at most."""
+DECLINED_SHARE: Final = 0.1
+"""In between it is this part of the time since it was declined first. It grows no faster, because chance alone may lead a
+message to the wrong one of two workers eight times in a row.
+"""
 NOBODY_AFTER: Final = 60.0
 """Seconds after which a run that no worker has the code for is shown as blocked."""
 
@@ -431,7 +435,7 @@ class Engine:
             "times": times,
             "since": since,
         }
-        delay = min(DECLINED_FIRST * 2 ** (times - 1), DECLINED_MOST)
+        delay = min(max((view.now - since) / SECOND * DECLINED_SHARE, DECLINED_FIRST), DECLINED_MOST)
         nobody = view.now - since > NOBODY_AFTER * SECOND
         self.store.release_turn(
             run.run_id, token=token, delay=micros(delay), blocked=reason, declined=not nobody

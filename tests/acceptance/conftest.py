@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import redis
 from celery import Celery
 from pytest_celery import (
     CeleryBackendCluster,
@@ -19,6 +21,7 @@ from pytest_celery import (
 )
 
 from celeriac.embedded import EmbeddedRedis
+from celeriac.errors import StoreError
 from celeriac.stores.sql import migrate
 from tests.acceptance import workerapp
 from tests.acceptance.processes import LocalRedis, LocalWorker
@@ -46,7 +49,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Show the workers' logs with a failure."""
     report = yield
     stage = getattr(item, "funcargs", {}).get("stage")
-    if report.failed and isinstance(stage, Stage):
+    if report.failed and isinstance(stage, Stage) and call.when == "call":
+        with suppress(StoreError, redis.RedisError):
+            report.sections.append(("Open runs", stage.state()))
         report.sections.append(("Workers", stage.logs()))
     return report
 

@@ -19,7 +19,8 @@ from sqlalchemy import func, select
 
 from celeriac.embedded import EmbeddedRedis
 from celeriac.errors import StoreUnavailable
-from celeriac.orchestrator.model import Run
+from celeriac.orchestrator.model import Run, RunFilter
+from celeriac.orchestrator.status import OPEN
 from celeriac.stores.sql import SqlStore
 from tests.acceptance.processes import LocalProcess, LocalWorker
 from tests.acceptance.shop import ARRIVALS, FOLDER, LEDGER, WARES, Shop
@@ -266,6 +267,13 @@ class Stage:
         self.redis.close()
         self.shop.durable.close()
         self.shop.app.close()
+
+    def state(self) -> str:
+        """Return what is known of runs that have not closed, for whoever looks into a failure."""
+        lines = [f"now {self.store.now()}, messages {self.messages()}"]
+        for run in self.store.list("shop", RunFilter(statuses=tuple(OPEN), limit=10)):
+            lines += [str(run), *map(str, self.store.tasks(run.run_id)), *map(str, self.store.history(run.run_id))]
+        return "\n".join(lines)
 
     def logs(self) -> str:
         """Return what the workers have printed."""

@@ -16,6 +16,10 @@ _LOG: Final = logging.getLogger("celeriac.worker")
 FIRST: Final = 0.1
 MOST: Final = 10.0
 """Seconds that such a message is held before it is put back: the first time, and at most."""
+GROWTH: Final = 1.25
+"""By how much longer each time. Not by much, because chance alone may lead a message to the wrong one of two workers many
+times in a row.
+"""
 REMEMBERED: Final = 10_000
 """How many of them are remembered; one that is forgotten begins anew."""
 
@@ -54,7 +58,7 @@ class LeaveToOthers(bootsteps.Step):
         if len(self._times) > REMEMBERED:
             self._times.popitem(last=False)
         self._held.add(task_id)
-        delay = min(FIRST * 2.0 ** min(times - 1, 10), MOST) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        delay = min(FIRST * GROWTH ** min(times - 1, 100), MOST) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._consumer.qos.increment_eventually()  # it takes no place of a message that can be worked on
         self._consumer.timer.call_after(delay, self._put_back, (task_id, message))
 

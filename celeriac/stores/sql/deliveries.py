@@ -13,7 +13,6 @@ from celeriac.stores import rows
 from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.faults import Undo, UniqueViolation
 from celeriac.stores.sql.ids import index_form
-from celeriac.stores.sql.runs import REDELIVER_AFTER
 from celeriac.stores.sql.statements import ONE, text
 from celeriac.stores.sql.transactions import Database, Session
 from celeriac.stores.sql.values import REF, columns, message_values, ref_of
@@ -114,7 +113,7 @@ class Deliveries:
         turn = access.task(session, run_id, TaskKind.TURN, 0)
         if turn is None:
             return Delivery(DeliveryOutcome.DELIVERED, ref)
-        woken, wake = rows.turn_woken(turn, ref.status, now + REDELIVER_AFTER)
+        woken, wake = rows.turn_woken(turn, ref.status, now + self._db.redeliver_after)
         if woken is not turn:
             access.put_task(session, woken)
         return Delivery(DeliveryOutcome.DELIVERED, ref, wake)

@@ -11,7 +11,6 @@ from sqlalchemy import null, select, update
 from celeriac.errors import StoreError
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.model import (
-    SECOND,
     Created,
     CreateOutcome,
     Delivery,
@@ -30,8 +29,6 @@ from celeriac.stores.sql.statements import number, text
 from celeriac.stores.sql.transactions import Database, Session
 from celeriac.stores.sql.values import RUN, columns, run_of, run_values
 
-REDELIVER_AFTER: Final[Micros] = 10 * SECOND
-"""How long after a wake-up the relay publishes the turn itself."""
 _RACES: Final = 10
 """How often a start is tried again that lost a race to a run which was gone when looked for."""
 
@@ -164,7 +161,7 @@ class Runs:
         wake = status is WorkflowStatus.RUNNING and ref.status is not WorkflowStatus.RUNNING
         turn = access.task(session, run_id, TaskKind.TURN, 0) if wake else None
         if turn is not None:
-            access.put_task(session, rows.queued(turn, now + REDELIVER_AFTER))
+            access.put_task(session, rows.queued(turn, now + self._db.redeliver_after))
         return Delivery(DeliveryOutcome.DELIVERED, replace(ref, status=status), wake)
 
 

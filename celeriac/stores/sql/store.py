@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy.engine import URL, Engine
 
+from celeriac.durations import Duration, seconds
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.model import (
     Claim,
@@ -24,6 +25,7 @@ from celeriac.orchestrator.model import (
     Task,
     TurnView,
     WorkflowState,
+    micros,
 )
 from celeriac.orchestrator.status import TaskKind, WorkflowStatus
 from celeriac.payloads import Json
@@ -53,6 +55,7 @@ class SqlStore:
     :param schema: the database schema they live in; None is the connection's own.
     :param clock: returns microseconds since the epoch, in place of the server's clock; for tests.
     :param connections: how many connections a process may open, for a URL.
+    :param redeliver_after: how long after a wake-up the relay publishes the turn itself (timedelta or seconds).
     :param fast_path: False has PostgreSQL take the same path as the others; the two do the same.
     :raises ConfigurationError: a URL, or a kind of database, that can't work.
     :raises MissingExtra: the database's driver is not installed.
@@ -66,12 +69,21 @@ class SqlStore:
         schema: str | None = None,
         clock: Clock | None = None,
         connections: int = 1,
+        redeliver_after: Duration = 10.0,
         fast_path: bool = True,
     ) -> None:
         self._owned = not isinstance(url_or_engine, Engine)
         engine = url_or_engine if isinstance(url_or_engine, Engine) else make_engine(url_or_engine)
         tables = make_tables(table_prefix, schema)
-        self.db = Database(engine, tables, owned=self._owned, clock=clock, connections=connections)
+        self.redeliver_after = micros(seconds(redeliver_after, name="redeliver_after", positive=True))
+        self.db = Database(
+            engine,
+            tables,
+            owned=self._owned,
+            clock=clock,
+            connections=connections,
+            redeliver_after=self.redeliver_after,
+        )
         access = Access(self.db)
         self._runs: Runs
         self._deliveries: Deliveries

@@ -14,6 +14,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.expression import ClauseElement
 
 from celeriac.errors import CeleriacError, SchemaMismatch, StoreUnavailable
+from celeriac.orchestrator.model import SECOND, Micros
 from celeriac.stores.sql.clock import Clock, host_clock, store_now
 from celeriac.stores.sql.connections import Connections
 from celeriac.stores.sql.drivers import driver_for
@@ -80,6 +81,7 @@ class Database:
     :param owned: the engine was made for this store and is closed with it.
     :param clock: the clock in force instead of the server's, or None.
     :param connections: how many connections an engine of our own may open.
+    :param redeliver_after: how long after a wake-up the relay publishes the turn itself.
     """
 
     def __init__(
@@ -90,8 +92,10 @@ class Database:
         owned: bool,
         clock: Clock | None = None,
         connections: int = 1,
+        redeliver_after: Micros = 10 * SECOND,
     ) -> None:
         self.engine = engine
+        self.redeliver_after = redeliver_after
         self.tables = tables
         self.dialect = engine.dialect
         self.driver = driver_for(engine, owned=owned)

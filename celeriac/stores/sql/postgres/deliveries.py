@@ -14,7 +14,6 @@ from celeriac.stores.sql.deliveries import Deliveries
 from celeriac.stores.sql.faults import UniqueViolation
 from celeriac.stores.sql.ids import index_form
 from celeriac.stores.sql.postgres.texts import FENCE, Texts
-from celeriac.stores.sql.runs import REDELIVER_AFTER
 from celeriac.stores.sql.statements import Raw
 from celeriac.stores.sql.transactions import Database
 from celeriac.stores.sql.values import message_values, ref_of
@@ -65,11 +64,12 @@ class PostgresDeliveries(Deliveries):
 
     def __init__(self, db: Database, access: Access, texts: Texts) -> None:
         super().__init__(db, access)
-        plain = {"fenced": "", "settled": "", "checked": "", "redeliver": str(REDELIVER_AFTER)}
+        redeliver = str(db.redeliver_after)
+        plain = {"fenced": "", "settled": "", "checked": "", "redeliver": redeliver}
         self._by_run = texts(_DELIVER, which=_BY_RUN, **plain)
         self._by_name = texts(_DELIVER, which=_BY_NAME, **plain)
         settling = {name: part.format(**texts.parts) for name, part in _SETTLING.items()}
-        self._settling = texts(_DELIVER, **settling, redeliver=str(REDELIVER_AFTER))
+        self._settling = texts(_DELIVER, **settling, redeliver=redeliver)
 
     def deliver(self, message: Message, *, namespace: str, workflow_id: str | None, run_id: str | None) -> Delivery:
         """Put a message into the inbox of an open run."""
