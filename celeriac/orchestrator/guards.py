@@ -128,7 +128,7 @@ def refuse_direct_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
         return
     short = name.rpartition(".")[2]
     given = [repr(each) for each in args] + [f"{key}={each!r}" for key, each in kwargs.items()]
-    forbid(f"{short}({', '.join(given)})", execute_instead([short, *given]), sys._getframe(2), _STDLIB)  # noqa: SLF001
+    forbid(f"{short}({', '.join(given)})", execute_instead([short, *given]), sys._getframe(2))  # noqa: SLF001
 
 
 def execute_instead(words: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from celeriac.embedded import EmbeddedRedis
-from tests.celery_edge.harness import Events, Ledger, Worker
+from tests.celery_edge.harness import Events, Ledger, Process, Worker, stop_all
 
 
 @pytest.fixture(scope="session")
@@ -70,5 +70,21 @@ def start_worker(
         return worker
 
     yield start
-    for worker in started:
-        worker.stop()
+    stop_all(started)
+
+
+@pytest.fixture(scope="module")
+def start_process(
+    edge_env: dict[str, str], flows: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Process]]:
+    """Start other Celery commands of the app in ``flows``."""
+    started: list[Process] = []
+    folder = tmp_path_factory.mktemp("processes")
+
+    def start(name: str, *words: str, app: str = "tests.celery_edge.flows", **env: str) -> Process:
+        process = Process(folder, name, ["-A", app, *words], env)
+        started.append(process)
+        return process
+
+    yield start
+    stop_all(started)

@@ -12,6 +12,8 @@ from typing import Any
 import redis
 from celery import Celery, Task, chain
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.worker.control import control_command
+from celery.worker.state import revoked
 from pydantic import BaseModel
 
 from celeriac import (
@@ -371,3 +373,124 @@ async def giving_up_soon(ctx: WorkflowContext, activity: str, args: list[Any], w
         return await running
     except asyncio.CancelledError:
         return "gave up"
+
+
+# -- canvas ----------------------------------------------------------------------------------------------------------------
+
+
+@app.task
+def prepare(x: int) -> int:
+    return x + 1
+
+
+@app.task
+def report(x: Any) -> str:
+    return f"report: {x}"
+
+
+@app.task
+def total(xs: list[int]) -> int:
+    return sum(xs)
+
+
+@app.task
+def apology(request: Any, error: BaseException, trace: Any) -> None:
+    note(f"apology:{request.id}", f"{type(error).__name__}: {error}")
+
+
+@app.task
+def letter(task_id: str) -> None:
+    note(f"letter:{task_id}", "sorry")
+
+
+@durable.activity
+def doubled(x: int) -> int:
+    return x * 2
+
+
+@durable.workflow
+async def double(ctx: WorkflowContext, x: int) -> int:
+    return await ctx.execute_activity(doubled, x)
+
+
+@durable.workflow
+async def summed(ctx: WorkflowContext, xs: list[int]) -> int:
+    return await ctx.execute_activity(total, xs)
+
+
+@durable.workflow
+async def stumbling(ctx: WorkflowContext, x: int) -> int:
+    await ctx.execute_activity(doubled, x)
+    raise ValueError(f"stumbled over {x}")
+
+
+@durable.workflow
+async def ordered(ctx: WorkflowContext, order: Order, tags: set[str]) -> Order:
+    return Order(id=f"{order.id} {' '.join(sorted(tags))}", cents=order.cents)
+
+
+@durable.workflow
+def parked(ctx: WorkflowContext, key: str) -> Any:
+    """Wait for a signal, in plain code, and tidy up when canceled."""
+    ctx.side_effect(lambda: note(key, "parked"))
+    try:
+        return ctx.wait_signal("go").result()
+    except asyncio.CancelledError:
+        ctx.side_effect(lambda: note(key, "tidying"))
+        ctx.execute_activity(plain, key, 1).result()
+        raise
+
+
+@durable.workflow
+async def ticked(ctx: WorkflowContext, key: str) -> str:
+    return key
+
+
+app.conf.beat_schedule = {
+    "tick": {"task": "tests.celery_edge.flows.ticked", "schedule": 1.0, "args": ("by beat",)},
+    "perishable": {
+        "task": "tests.celery_edge.flows.ticked",
+        "schedule": 1.0,
+        "args": ("by beat, for a while",),
+        "options": {"expires": 60},
+    },
+}
+
+
+# -- what workflow code must not do ------------------------------------------------------------------------------------
+
+
+@durable.workflow
+async def forbidden(ctx: WorkflowContext, how: str) -> Any:
+    match how:
+        case "activity":
+            return charge("A", 1)
+        case "task":
+            return plain("A", x=1)
+        case "delay":
+            return plain.delay("A", 1)
+        case "send_task":
+            return app.send_task("tests.celery_edge.flows.plain", ("A", 1))
+        case "canvas":
+            return chain(plain.s("A", 1), report.s()).apply_async()
+        case "workflow":
+            return double.delay(1)
+        case "caught":
+            try:
+                plain.apply(("A", 1))
+            except BaseException:
+                return "caught"
+    with ctx.unsafe():
+        return str(plain.s("A", 1))
+
+
+@durable.workflow
+def forbidden_plain(ctx: WorkflowContext) -> Any:
+    return charge("A", cents=1)
+
+
+@control_command(args=[("task_id", str)])
+def edge_forget(state: Any, task_id: str) -> dict[str, str]:
+    """Put an id into the worker's list of revoked ones, past everybody."""
+    revoked.add(task_id)
+    return {"ok": task_id}

@@ -41,6 +41,7 @@ class Process:
     """A Celery command in a session of its own, its output in a file."""
 
     def __init__(self, folder: Path, name: str, words: Sequence[str], env: dict[str, str]) -> None:
+        self._asked = False
         self.path = folder / f"{name}.log"
         self._output = self.path.open("ab")
         self.process = subprocess.Popen(
@@ -69,15 +70,20 @@ class Process:
         eventually(lambda: self.log, there)
         return self
 
-    def stop(self) -> float:
-        """End it warmly, as by Ctrl-C once, and return how many seconds that took."""
-        started = time.monotonic()
-        if self.process.poll() is None:
+    def ask_to_stop(self) -> None:
+        """Ask it to end, as Ctrl-C does, once."""
+        if self.process.poll() is None and not self._asked:
+            self._asked = True
             self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(PATIENCE)
-            finally:
-                self.kill()
+
+    def stop(self) -> float:
+        """End it warmly and return how many seconds that took."""
+        started = time.monotonic()
+        self.ask_to_stop()
+        try:
+            self.process.wait(PATIENCE)
+        finally:
+            self.kill()
         self._output.close()
         return time.monotonic() - started
 
@@ -90,7 +96,8 @@ class Process:
     def troubles(self) -> list[str]:
         """Return what it has logged as an error, warnings and expected failures of tasks left out."""
         lines = re.findall(r"^\[[^\]]*(?:ERROR|CRITICAL)/[^\]]*\] (.*)$", self.log, re.MULTILINE)
-        return [line for line in lines if not re.match(r"Task \S+ raised|.*time limit|Process .*exited", line)]
+        expected = r"Task \S+ raised|.*time limit|Process .*exited|Chord .* raised"
+        return [line for line in lines if not re.match(expected, line)]
 
     def __enter__(self) -> Self:
         return self
@@ -116,6 +123,14 @@ class Worker(Process):
         words = ["-A", app, "worker", "-P", pool, "-c", str(concurrency), "-n", f"{name}@here", "-E", "-l", "INFO"]
         super().__init__(folder, name, [*words, "--without-mingle", "--without-gossip", *options], env)
         self.says("ready.")
+
+
+def stop_all(processes: Sequence[Process]) -> None:
+    """Stop processes, all at once."""
+    for each in processes:
+        each.ask_to_stop()
+    for each in processes:
+        each.stop()
 
 
 class Events:
