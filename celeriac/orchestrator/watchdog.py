@@ -1,18 +1,21 @@
 """Ends turns that do not yield: one native thread that looks at the turn thread's CPU and wall time.
 
 CPU time counts, so that a stopped or loaded machine blocks nobody; wall time is the wider net for code that waits.
+
+Where gevent has put its own threads and clocks in place of the system's, the real ones are taken: a greenlet would never
+get its turn while another one spins.
 """
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from celeriac.errors import TurnAbandoned
 
@@ -27,7 +30,7 @@ class _Watched:
     __slots__ = ("clock", "cpu", "cpu_limit", "ident", "stack", "wall", "wall_limit")
 
     def __init__(self, cpu_limit: float, wall_limit: float) -> None:
-        self.ident = threading.get_ident()
+        self.ident = _native(_thread, "get_ident")()
         self.cpu_limit = cpu_limit
         self.wall_limit = wall_limit
         self.wall = time.monotonic()
@@ -49,6 +52,12 @@ class _Watched:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(TurnAbandoned))
 
 
+def _native(module: Any, name: str) -> Any:
+    """Return a function as it was before gevent patched the process, if it has."""
+    monkey = sys.modules.get("gevent.monkey")
+    return getattr(module, name) if monkey is None else monkey.get_original(module.__name__, name)
+
+
 def _cpu_clock(ident: int) -> int | None:
     """Return the clock of a thread's CPU time, where the system has one."""
     try:
@@ -64,8 +73,8 @@ class Watchdog:
         self.cpu_limit = cpu_limit
         self.wall_limit = wall_limit
         self._watched: dict[int, _Watched] = {}
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._looking = False
+        self._lock = _native(_thread, "allocate_lock")()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -75,7 +84,7 @@ class Watchdog:
         """
         watched = _Watched(self.cpu_limit, self.wall_limit)
         self._watched[watched.ident] = watched
-        if self._thread is None or not self._thread.is_alive():
+        if not self._looking:
             self._start()
         try:
             yield
@@ -95,20 +104,24 @@ class Watchdog:
     def after_fork(self) -> None:
         """Forget the parent's thread and turns."""
         self._watched = {}
-        self._thread = None
-        self._lock = threading.Lock()
+        self._looking = False
+        self._lock = _native(_thread, "allocate_lock")()
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._look, name="celeriac-watchdog", daemon=True)
-                self._thread.start()
+            if not self._looking:
+                self._looking = True
+                _native(_thread, "start_new_thread")(self._look, ())
 
     def _look(self) -> None:
+        sleep = _native(time, "sleep")
         idle = 0
         while idle < IDLE_LOOKS:
-            time.sleep(1 / LOOKS_PER_SECOND)
+            sleep(1 / LOOKS_PER_SECOND)
             idle = 0 if self._watched else idle + 1
             for watched in list(self._watched.values()):
                 if watched.overdue() and watched.ident in self._watched:
                     watched.strike()
+        self._looking = False
+        if self._watched:  # a turn that began in between took this thread for one that goes on
+            self._start()
