@@ -41,6 +41,7 @@ from celeriac.orchestrator.middleware import with_hooks, with_tracing
 from celeriac.orchestrator.model import IdConflict, IdReuse, Run, RunFilter, WorkflowState
 from celeriac.orchestrator.signals import SignalType
 from celeriac.orchestrator.status import WorkflowStatus
+from celeriac.shared import shared_activity, shared_workflow
 
 __version__ = "0.1.0"
 
@@ -90,6 +91,8 @@ __all__ = [
     "new",
     "new_executor",
     "register",
+    "shared_activity",
+    "shared_workflow",
     "with_hooks",
     "with_tracing",
 ]

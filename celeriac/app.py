@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, overload
 
 import click
 from celery import Celery
 
 from celeriac.activities.definition import ActivityDefinition
-from celeriac.activities.options import ActivityOptions
 from celeriac.config.settings import Settings
 from celeriac.durations import Duration
-from celeriac.errors import ConfigurationError, InvalidCall
-from celeriac.executors.celery import control, forbidden, internal
+from celeriac.errors import ConfigurationError
+from celeriac.executors.celery import control, forbidden, internal, queues
+from celeriac.executors.celery.declaring import declare_activity, declare_workflow
 from celeriac.executors.celery.reconnecting import OutliveTheBroker
-from celeriac.executors.celery.registry import OPTIONS, activity_of
+from celeriac.executors.celery.registry import OPTIONS, NamedActivity
 from celeriac.executors.celery.runtime import CeleryRuntime, attach, runtime_of
 from celeriac.executors.celery.unknown import LeaveToOthers
 from celeriac.executors.celery.worker import CeleriacStep
 from celeriac.executors.celery.workflows import WorkflowTask
 from celeriac.orchestrator.client import Client
-from celeriac.orchestrator.definition import WorkflowSettings
 from celeriac.orchestrator.executor import Config, WorkflowHandle, register, signal_of
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.ports import SignalBus, Store
 from celeriac.orchestrator.signals import SignalType
+from celeriac.shared import declare_shared
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,6 +69,7 @@ class Celeriac:
         internal.declare(app)
         control.install(app)
         forbidden.install()
+        queues.install(app, self._queue)
         app.steps["worker"].add(CeleriacStep)
         app.steps["consumer"].update((LeaveToOthers, OutliveTheBroker))
         app.user_options["worker"].add(
@@ -76,13 +77,27 @@ class Celeriac:
                 ("--without-celeriac",), is_flag=True, help="Run no relay and no listener of durable workflows here."
             )
         )
+        declare_shared(app)
+
+    def _queue(self, name: str) -> dict[str, str] | None:
+        """Route what the app's own routes leave open: workflows and declared activities have queues by settings."""
+        task = self.app.tasks.get(name)
+        if isinstance(task, WorkflowTask):
+            queue = self.settings.workflow_queue
+        elif getattr(task, OPTIONS, None) is not None:
+            queue = self.settings.activity_queue
+        else:
+            return None
+        return None if queue is None else {"queue": queue}
 
     def _load_settings(self) -> Settings:
         conf = self.app.conf
         known = {key: conf[key] for key in conf}
         # Celery looks a name up under the namespace that the configuration was read with, whatever that is.
         named = {f"celeriac_{name}": conf.get(f"celeriac_{name}") for name in Settings.model_fields}
-        return Settings.load({**known, **{key: value for key, value in named.items() if value is not None}}, **self._explicit)
+        return Settings.load(
+            {**known, **{key: value for key, value in named.items() if value is not None}}, **self._explicit
+        )
 
     # -- declaring -----------------------------------------------------------------------------------------------------
 
@@ -149,9 +164,22 @@ class Celeriac:
         self.runtime.registry.signals[name] = declared
         return declared
 
-    def options(self, task: Any, **overrides: Any) -> ActivityDefinition:
-        """Return an activity with other options, for ``ctx.execute_activity``: also of a task that is not declared as one."""
+    def options(self, task: Any, **overrides: Any) -> ActivityDefinition | NamedActivity:
+        """Return an activity with other options, for ``ctx.execute_activity``: also of a task that is not declared as one.
+
+        :param task: a declared activity, any task, or a task's name.
+        :raises InvalidCall: an option that does not exist.
+        """
+        if isinstance(task, str):  # looked up when it is needed: to look now would finalize the app
+            return NamedActivity(task, overrides)
         return self.runtime.registry.activity(task).with_options(overrides)
+
+    def autodiscover(self, packages: Sequence[str] | None = None, related_name: str = "workflows") -> None:
+        """Import the modules ``workflows`` of packages when the app is loaded, as ``app.autodiscover_tasks`` does ``tasks``.
+
+        :param packages: the packages; None for those that the app's fixups know (in Django the installed apps).
+        """
+        self.app.autodiscover_tasks(packages, related_name=related_name)
 
     # -- using ---------------------------------------------------------------------------------------------------------
 
@@ -196,45 +224,6 @@ class Celeriac:
 
     def __repr__(self) -> str:
         return f"Celeriac({self.app!r})"
-
-
-def declare_workflow(app: Celery, fn: Callable[..., Any], options: Mapping[str, Any]) -> Any:
-    """Make a workflow task of a function."""
-    given = dict(options)
-    own = {key: given.pop(key) for key in WorkflowSettings.__slots__ if key in given}
-
-    @functools.wraps(fn)
-    def run(*_: Any, **__: Any) -> Any:
-        raise InvalidCall(
-            f"workflow {fn.__name__!r} was called like a function; start it with {fn.__name__}.delay(...)"
-        )
-
-    del run.__wrapped__  # the task's signature is not the function's, which begins with the context
-    body = {"celeriac_fn": staticmethod(fn), "celeriac_settings": WorkflowSettings(**own)}
-    given.setdefault("shared", False)  # else every other app of the process has it too, instead of one of its own
-    return app.task(
-        run, base=type("Workflow", (WorkflowTask,), {**body, "abstract": True}), name=given.pop("name", None), **given
-    )
-
-
-def declare_activity(app: Celery, fn: Callable[..., Any], options: Mapping[str, Any]) -> Any:
-    """Make an activity task of a function."""
-    given = dict(options)
-    own = {key: given.pop(key) for key in (*ActivityOptions.__slots__, "timeout") if key in given}
-    base = given.pop("base", app.task_cls if not isinstance(app.task_cls, str) else None)
-    given.setdefault("typing", False)
-    given.setdefault("shared", False)
-    return app.task(fn, base=_activity_base(base, ActivityOptions().merged(own)), **given)
-
-
-def _activity_base(base: Any, options: ActivityOptions) -> Any:
-    from celery.app.task import Task  # noqa: PLC0415 - celery's lazy module
-
-    def with_options(self: Any, **overrides: Any) -> ActivityDefinition:
-        """Return the activity with some options replaced, for one call."""
-        return activity_of(self).with_options(overrides)
-
-    return type("Activity", (base or Task,), {OPTIONS: options, "options": with_options, "abstract": True})
 
 
 def celeriac_of(app: Celery) -> Celeriac:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import Celery
+from celery.utils.imports import symbol_by_name
 
 _ROUTING = frozenset({"queue", "exchange", "routing_key", "exchange_type", "delivery_mode"})
+
+
+def install(app: Celery, route: Callable[[str], dict[str, str] | None]) -> None:
+    """Have the app's routing ask ``route(name)`` for tasks that none of its own routes knows."""
+    base = symbol_by_name(app.amqp_cls)
+
+    def routed(self: Any, queues: Any = None, create_missing: Any = None) -> Any:
+        router = base.Router(self, queues, create_missing)
+        router.routes = [*(router.routes or ()), lambda name, *_, **__: route(name)]
+        return router
+
+    app.amqp_cls = type(base.__name__, (base,), {"__module__": base.__module__, "Router": routed})
+    app.__dict__.pop("amqp", None)
 
 
 def route_of(app: Celery, name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from celery import Celery
@@ -16,6 +18,17 @@ OPTIONS: str = "celeriac_options"
 BODY: str = "_celeriac_body"
 """The attribute of a wrapped task that holds what its ``run`` was."""
 _KNOWN: str = "_celeriac_activity"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedActivity:
+    """A task by its name, with options for a call; the task is looked up when the call is made."""
+
+    name: str
+    options: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        ActivityOptions().merged(self.options)
 
 
 class CeleryRegistry(Registry):
@@ -49,6 +62,8 @@ class CeleryRegistry(Registry):
 
     def activity(self, reference: Any) -> ActivityDefinition:
         """Return the activity that a task, a task's name or a declared activity stands for."""
+        if isinstance(reference, NamedActivity):
+            return self.activity(reference.name).with_options(reference.options)
         if isinstance(reference, Task):
             return activity_of(reference)
         if isinstance(reference, str):

@@ -26,6 +26,7 @@ from celeriac.orchestrator.attempts import Attempts, AttemptSettings
 from celeriac.orchestrator.cache import RunCache
 from celeriac.orchestrator.client import Client
 from celeriac.orchestrator.engine import Engine, EngineSettings, TurnOutcome
+from celeriac.orchestrator.executor import WorkflowHandle, WorkflowOptions
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.model import Micros, Run
 from celeriac.orchestrator.ports import Hint, RunFinished, SignalBus, Store
@@ -216,6 +217,19 @@ class CeleryClient(Client):
         super().__init__(runtime.engine, runtime.registry, namespace=runtime.namespace)
         self._runtime = runtime
 
+    def execute(self, workflow: Any, options: WorkflowOptions | None = None) -> WorkflowHandle[Any]:
+        """Start a workflow as its task does, so that those who watch see it, and return its handle."""
+        options = options or WorkflowOptions()
+        definition = self.definition(workflow)
+        task = self._runtime.app.tasks.get(definition.name)
+        if task is None or getattr(task, "definition", None) is not definition:
+            return super().execute(definition, options)
+        own = {
+            name: getattr(options, name) for name in ("id", "id_conflict", "id_reuse", "timeout", "memo", "attributes")
+        }
+        result = task.start(self.arguments(definition, options), own, task_id=options.start_key)
+        return WorkflowHandle(self, result.workflow_id, result.run_id)
+
     def wait_closed(self, run_id: str, timeout: float | None) -> Run:
         """Return the run once it has closed, or as it is when the time is up."""
         with self._runtime.notices.watching(run_id):
@@ -269,6 +283,11 @@ def attach(app: Celery, runtime: CeleryRuntime) -> None:
             f"celeriac is attached to the app {app.main!r} already; use the one Celeriac(...) of this app"
         )
     app.__dict__[_ATTRIBUTE] = runtime
+
+
+def is_attached(app: Celery) -> bool:
+    """Whether celeriac is attached to an app."""
+    return app.__dict__.get(_ATTRIBUTE) is not None
 
 
 def runtime_of(app: Celery) -> CeleryRuntime:

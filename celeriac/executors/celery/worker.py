@@ -60,14 +60,14 @@ class CeleriacStep(bootsteps.StartStopStep):
         super().__init__(worker, **options)
         self.enabled = not without_celeriac
         self._threads: WorkerThreads | None = None
-        if self.enabled:
-            runtime = runtime_of(worker.app)
-            runtime.worker_pool = _pool_name(worker)
-            runtime.hostname = worker.hostname
-            runtime.pipe = HintPipe()
-            setattr(worker.app, events.WANTED, bool(getattr(worker, "task_events", False)))
-            prepare(runtime)
-            preload(runtime)
+        runtime = runtime_of(worker.app)
+        runtime.worker_pool = _pool_name(worker)
+        runtime.hostname = worker.hostname
+        runtime.pipe = HintPipe() if self.enabled else None
+        setattr(worker.app, events.WANTED, bool(getattr(worker, "task_events", False)))
+        # Also without the threads: whatever message comes is carried out as it must be.
+        prepare(runtime)
+        preload(runtime)
 
     def start(self, worker: Any) -> None:
         """Start the threads."""
@@ -219,7 +219,10 @@ class WorkerThreads:
             data = json.loads(text)
             workflow_id, name = data["workflow_id"], data["name"]
             if not isinstance(workflow_id, str) or not isinstance(name, str):
-                raise TypeError("workflow_id and name must be strings")
+                _LOG.warning(
+                    "a message on %s is no signal (workflow_id and name must be strings): %.200r", channel, text
+                )
+                return
         except (ValueError, KeyError, TypeError) as error:
             _LOG.warning("a message on %s is no signal (%s): %.200r", channel, error, text)
             return

@@ -18,6 +18,7 @@ from celeriac.executors.celery import events, forbidden
 from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery.headers import StartTicket, WorkflowTicket, ticket_of
 from celeriac.executors.celery.queues import queue_from
+from celeriac.executors.celery.results import WorkflowResult
 from celeriac.executors.celery.runtime import CeleryRuntime, runtime_of
 from celeriac.executors.celery.starting import OWN, Start
 from celeriac.executors.local import LocalExecutor
@@ -26,7 +27,7 @@ from celeriac.orchestrator.definition import WorkflowDefinition, WorkflowSetting
 from celeriac.orchestrator.executor import WorkflowOptions
 from celeriac.orchestrator.model import Run
 from celeriac.orchestrator.status import TaskKind
-from celeriac.payloads import Json
+from celeriac.payloads import Arguments, Json
 
 _LOG: Final = logging.getLogger("celeriac.workflows")
 
@@ -96,6 +97,22 @@ class WorkflowTask(Task):
         arguments = self.definition.signature.write(tuple(args or ()), dict(kwargs or {}))
         given = {"link": link, "link_error": link_error, "shadow": shadow, "ignore_result": self.ignore_result}
         options = {**{name: value for name, value in given.items() if value}, **options}
+        return self.start(arguments, own, task_id=task_id, producer=producer, **options)
+
+    def start(
+        self,
+        arguments: Arguments,
+        own: Mapping[str, Any],
+        *,
+        task_id: str | None = None,
+        producer: Any = None,
+        **options: Any,
+    ) -> WorkflowResult:
+        """Start the workflow with arguments that have been recorded already.
+
+        :param own: what only workflows have, as ``WorkflowOptions`` has it.
+        :param options: Celery's options.
+        """
         start = Start(self, arguments, task_id, own, options)
         return start.carry_out(functools.partial(super().apply_async, producer=producer))
 
