@@ -7,7 +7,7 @@ import inspect
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -144,7 +144,7 @@ class WorkflowContext:
         def call(payload: Any) -> None:
             try:
                 outcome = handler(payload)
-            except (Held, KeyboardInterrupt, *self._run.interrupts):
+            except (Held, KeyboardInterrupt, *self._run.interrupts):  # type: ignore[misc]  # mypy takes no starred tuple here
                 raise
             except BaseException as error:  # noqa: BLE001 - as a task that raises and that nobody awaits
                 outcome = report(error.with_traceback(None))
@@ -268,7 +268,8 @@ class SignalReceiver(AsyncIterator[T]):
         return self._context.wait_signal(self._signal).__await__()
 
     async def __anext__(self) -> T:
-        return await self._context.wait_signal(self._signal)
+        payload: T = await self._context.wait_signal(self._signal)
+        return payload
 
     def __iter__(self) -> Iterator[T]:
         while True:
@@ -300,13 +301,13 @@ def _name(signal: SignalType[Any] | str) -> str:
     return signal.name if isinstance(signal, SignalType) else signal
 
 
-async def _first(waiting: list[asyncio.Future[Any]]) -> tuple[int, Any]:
+async def _first(waiting: Sequence[asyncio.Future[Any]]) -> tuple[int, Any]:
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     position = next(index for index, each in enumerate(waiting) if each.done())
     return position, waiting[position].result()
 
 
-def _let_go(losers: list[asyncio.Future[Any]]) -> None:
+def _let_go(losers: Sequence[asyncio.Future[Any]]) -> None:
     for each in losers:
         if not each.cancel() and not each.cancelled():
             each.exception()  # what a loser raised is nobody's concern

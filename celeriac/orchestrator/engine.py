@@ -41,7 +41,7 @@ from celeriac.orchestrator.model import (
 from celeriac.orchestrator.ports import ActivityReady, Dispatcher, Hint, RunFinished, Store, TurnReady
 from celeriac.orchestrator.replay import feed
 from celeriac.orchestrator.status import TaskKind, WorkflowStatus
-from celeriac.orchestrator.turn import Turn, TurnLimits
+from celeriac.orchestrator.turn import Order, Turn, TurnLimits, as_it_came, signals_first
 from celeriac.orchestrator.watchdog import Watchdog
 from celeriac.payloads import Json
 
@@ -173,7 +173,7 @@ class Engine:
                 outcome = self._carry_out(view, definition, token, origin)
         except (Held, UnreadableHistory) as error:
             return self._block(view, token, error)
-        except (StoreError, *self._interrupts):
+        except (StoreError, *self._interrupts):  # type: ignore[misc]  # mypy takes no starred tuple here
             raise  # the claim's lease runs out, or it is counted
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is held
             _LOG.exception("a turn of workflow %s failed by celeriac's own fault", view.run.workflow_id)
@@ -270,7 +270,7 @@ class Engine:
     def _carry_out(
         self, view: TurnView, definition: WorkflowDefinition, token: str, origin: Mapping[str, Json] | None
     ) -> TurnOutcome:
-        order: Sequence[InboxItem] | None = None
+        order = as_it_came(view.inbox)
         while True:
             live = None
             try:
@@ -283,27 +283,21 @@ class Engine:
                 if outcome is not TurnOutcome.COMMITTED:
                     self._discard(view.run.run_id, live)
                 return outcome
-            # Closing was refused: take the turn again with the unseen signals in front of what closed it.
+            # Closing was refused: take the turn again with the unseen signals in front of what closed it, or with it.
             self._discard(view.run.run_id, live)
             fresh = self.store.read_turn(view.run.run_id, known=None)
             if fresh is None or (fresh.run.epoch, fresh.run.version) != (view.run.epoch, view.run.version):
                 return TurnOutcome.DISCARDED
-            view, order = fresh, _signals_first(fresh.inbox, outcome.closed_by)
+            view, order = fresh, signals_first(order, fresh.inbox, outcome.closed_by)
 
     def _attempt(
-        self,
-        view: TurnView,
-        live: LiveRun,
-        token: str,
-        order: Sequence[InboxItem] | None,
-        origin: Mapping[str, Json] | None,
+        self, view: TurnView, live: LiveRun, token: str, order: Order, origin: Mapping[str, Json] | None
     ) -> TurnOutcome | _Refused:
         turn = Turn(view, live, self.definitions, self._limits, origin)
         with self.watchdog.watching():
-            if view.run.turns == 0:
-                turn.begin(view.events[0], view.inbox)
-            for item in view.inbox if order is None else order:
-                turn.take(item)
+            turn.take_all(view, order)
+        if turn.closes_over:
+            return _Refused(turn.closed_by or 0)
         for reread in range(MAX_REREADS + 1):
             last = reread == MAX_REREADS and not turn.closed
             commit = turn.commit(turn_token=token, leave_due=last)
@@ -330,7 +324,7 @@ class Engine:
         with self.watchdog.watching():
             for item in unseen:
                 turn.take(item)
-        return None
+        return _Refused(turn.closed_by or 0) if turn.closes_over else None
 
     def _live(self, view: TurnView, definition: WorkflowDefinition) -> LiveRun | None:
         """Return the run's code at the view's version: out of the cache, caught up, or replayed; None if it has moved on."""
@@ -449,15 +443,6 @@ class _Refused:
     """A close that was refused, and the inbox item whose step closed."""
 
     closed_by: int
-
-
-def _signals_first(inbox: Sequence[InboxItem], closed_by: int) -> list[InboxItem]:
-    """Order an inbox so that the signals that arrived after ``closed_by`` come right before it."""
-    before = [item for item in inbox if item.number < closed_by]
-    rest = [item for item in inbox if item.number >= closed_by]
-    signals = [item for item in rest if item.message.kind.holds_open and item.number != closed_by]
-    others = [item for item in rest if not item.message.kind.holds_open or item.number == closed_by]
-    return [*before, *signals, *others]
 
 
 def _ref(run: Run, status: WorkflowStatus) -> RunRef:

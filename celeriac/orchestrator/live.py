@@ -99,7 +99,7 @@ class LiveRun:
         self.timers: dict[int, WorkflowTimer] = {}
         self.started: events.WorkflowStarted | None = None
         self.context = WorkflowContext(self)
-        self._main: WorkflowTask | None = None
+        self._main: WorkflowTask[Any] | None = None
         self._numbers = 0
         self._step: dict[int, commands.Command] = {}
         self._where: dict[int, str] = {}
@@ -132,7 +132,7 @@ class LiveRun:
     ) -> list[commands.Command]:
         """Feed one input, run the code until nothing is ready, and return what it asked for, in program order.
 
-        :param early: signals that came before the function's start, with the start only.
+        :param early: signals that come with it: before the start of the function, after another signal.
         :param at: when the input was taken up; the loop's clock until the next one.
         :param recorded: on replay, the effects that the history has for this step; the commands must agree with them.
         :param number: on replay, the input's number in the history.
@@ -147,10 +147,10 @@ class LiveRun:
         self.loop.silent = self.quiet
         effects = [(each.number, each.event()) for each in recorded or ()]
         self._recorded = {effect.command: (at, effect) for at, effect in effects if isinstance(effect, events.Effect)}
+        arrivals = [event, *early] if isinstance(event, events.SignalReceived) else [*early, event]
         try:
-            for signal in early:
-                self.signals.arrived(signal.name, self._payload(signal))
-            _APPLY[type(event)](self, event)
+            for each in arrivals:
+                _APPLY[type(each)](self, each)
             self._run()
         finally:
             self._recorded = {}
@@ -409,7 +409,7 @@ class LiveRun:
         try:
             if not holds():
                 return False
-        except (Held, KeyboardInterrupt, *self.interrupts):
+        except (Held, KeyboardInterrupt, *self.interrupts):  # type: ignore[misc]  # mypy takes no starred tuple here
             raise
         except StopIteration as error:  # which a future does not take
             waiter.set_exception(RuntimeError(f"the condition raised {error!r}"))
@@ -421,7 +421,7 @@ class LiveRun:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def _close(self, main: WorkflowTask) -> None:
+    def _close(self, main: WorkflowTask[Any]) -> None:
         command: Callable[[int], commands.Command]
         if main.cancelled():
             command = self._closed_by_cancel()

@@ -64,7 +64,7 @@ class SignalBuffer:
     def __init__(self, loop: WorkflowLoop) -> None:
         self._loop = loop
         self._buffer: deque[tuple[str, Any]] = deque()
-        self._waiters: dict[str, deque[WorkflowFuture]] = {}
+        self._waiters: dict[str, deque[WorkflowFuture[Any]]] = {}
         self._handlers: dict[str, Callable[[Any], None]] = {}
 
     def arrived(self, name: str, value: Any) -> None:
