@@ -67,6 +67,7 @@ class Attempts:
     """Claims attempts and brings about their ends.
 
     :param draw: gives random numbers from 0 to 1, for jitter.
+    :param sleep: lets so many seconds pass.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class Attempts:
         *,
         draw: Callable[[], float] = random.random,
         hooks: Callable[[], Hooks] = Hooks,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._sleep = sleep
         self.engine = engine
         self.store = engine.store
         self.settings = settings or AttemptSettings()
@@ -202,7 +205,7 @@ class Attempts:
                 if time.monotonic() + pause > deadline:
                     raise
                 _LOG.info("the end of an activity waits for the store: %s", error)
-            time.sleep(pause)
+            self._sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _again(self, task: Task, run: RunRef, fence: Fence, failure: Failure, wait: float) -> bool:

@@ -56,7 +56,7 @@ from celeriac.orchestrator.model import (
 from celeriac.orchestrator.ports import RunFinished, TurnReady
 from celeriac.orchestrator.replay import feed
 from celeriac.orchestrator.status import MessageKind, TaskKind, TaskState, WorkflowStatus
-from celeriac.orchestrator.turn import Turn, finish_task
+from celeriac.orchestrator.turn import Order, Turn, as_it_came, finish_task, signals_first
 from celeriac.payloads import UNTYPED, Arguments, Json, Signature, check_size
 
 MAX_TERMINATE_TRIES: Final = 50
@@ -335,12 +335,21 @@ class Client:
         view = self.store.read_turn(run.run_id, known=None)
         if view is None:
             raise WorkflowNotFound(run.workflow_id)
+        order = as_it_came(view.inbox) if view.run.status.open else None
         try:
-            return self._fed(definition, view, accepted=view.run.status.open)
+            live = self._fed(definition, view, order)
         except SideEffectAhead:
-            return self._fed(definition, view, accepted=False)
+            live = self._fed(definition, view, None)
+        if live.started is None:
+            live.discard()
+            raise QueryFailed(_not_begun(view.run))
+        return live
 
-    def _fed(self, definition: WorkflowDefinition, view: TurnView, *, accepted: bool) -> LiveRun:
+    def _fed(self, definition: WorkflowDefinition, view: TurnView, order: Order | None) -> LiveRun:
+        """Return a copy of the run, fed with its history and, in this order, with what it has not taken up yet.
+
+        :param order: None for the history alone.
+        """
         run, engine = view.run, self.engine
         live = LiveRun(
             definition,
@@ -353,15 +362,15 @@ class Client:
             with engine.watchdog.watching():
                 if run.turns > 0:
                     feed(live, view.events)
-                if accepted:
-                    turn = Turn(view, live, engine.definitions, engine.settings.limits)
-                    if run.turns == 0:
-                        turn.begin(view.events[0], view.inbox)
-                    for item in view.inbox:
-                        turn.take(item)
+                turn = Turn(view, live, engine.definitions, engine.settings.limits)
+                if order is not None:
+                    turn.take_all(view, order)
         except BaseException:
             live.discard()
             raise
+        if order is not None and turn.closes_over:
+            live.discard()
+            return self._fed(definition, view, signals_first(order, view.inbox, turn.closed_by or 0))
         return live
 
     # -- results -------------------------------------------------------------------------------------------------------
@@ -414,6 +423,14 @@ _FAILURES: Final[dict[WorkflowStatus, Callable[..., WorkflowFailedError]]] = {
     WorkflowStatus.TERMINATED: WorkflowTerminatedError,
     WorkflowStatus.TIMED_OUT: WorkflowTimedOutError,
 }
+
+
+def _not_begun(run: Run) -> str:
+    if run.status.open:
+        why = "it begins with a side effect, which only its first turn may bring about; ask again later"
+    else:
+        why = f"it was {run.status.value.replace('_', ' ')} before its first turn"
+    return f"workflow {run.workflow_id!r} has not begun: {why}"
 
 
 def run_ref(run: Run) -> RunRef:

@@ -107,7 +107,8 @@ class SignalReceived(Input):
     sender_id: str = ""
     sent_at: float | None = None
     early: bool = False
-    """It came before the first turn: it is in the buffer when the function starts, and opens no step of its own."""
+    """It opens no step of its own but belongs to the one that the input before it opened: it came before the first turn, and is
+    in the buffer when the function starts; or the signal before it closes the run, which must not close over this one."""
 
 
 @_event("activity_completed")

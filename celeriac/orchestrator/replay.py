@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from celeriac.errors import NonDeterminismError, RuntimeFault
 from celeriac.orchestrator import commands, events
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.live import LiveRun
+
+
+_NEVER_BEGUN: Final = [events.WorkflowStarted.tag, events.WorkflowTerminated.tag]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +29,12 @@ class Step:
 
 
 def steps(history: Sequence[HistoryEvent]) -> Iterator[Step]:
-    """Cut a history into its steps; notes belong to none of them.
+    """Cut a history into its steps; notes belong to none of them. A run that was terminated before its first turn has none.
 
     :raises RuntimeFault: it begins with an effect, or has gaps.
     """
+    if [each.type for each in history] == _NEVER_BEGUN:
+        return
     opened: HistoryEvent | None = None
     effects: list[HistoryEvent] = []
     early: list[events.SignalReceived] = []

@@ -32,6 +32,30 @@ class TurnLimits:
     start_to_close: Micros
 
 
+Order = list[list[InboxItem]]
+"""An inbox in the order in which a turn takes it: what stands together is one step. Only signals do."""
+
+
+def as_it_came(inbox: Sequence[InboxItem]) -> Order:
+    """Take each message by itself, in the order of arrival."""
+    return [[item] for item in inbox]
+
+
+def signals_first(order: Order, inbox: Sequence[InboxItem], closed_by: int) -> Order:
+    """Order an inbox anew so that no signal is left behind what closed the run.
+
+    Those that were are taken together, right before it; or with it, if it is a signal itself, since signals keep their order.
+    What came before it stays where it was, so that it is not overtaken, and so that this comes to an end.
+    """
+    known = {item.number for together in order for item in together}
+    order = [*order, *([item] for item in inbox if item.number not in known)]
+    closing = (place for place, together in enumerate(order) if any(item.number == closed_by for item in together))
+    place = next(closing, 0)
+    signals = [item for together in order[place:] for item in together if item.message.kind.holds_open]
+    others = [together for together in order[place:] if not together[0].message.kind.holds_open]
+    return [*order[:place], *([signals] if signals else ()), *others]
+
+
 class Turn:
     """The work of one turn, from its inputs to its commit.
 
@@ -67,6 +91,8 @@ class Turn:
         self.failure: dict[str, Json] | None = None
         self.closed_by: int | None = None
         """The number of the inbox item whose step closed the run, or 0 when none did (the first step, an inline outcome)."""
+        self.closes_over = False
+        """Whether signals are left that came after what closed the run; it must not close over them."""
         self.started = False
         self.signals: list[tuple[str, Json]] = []
         self.outcomes: list[tuple[str, Json, dict[str, Json] | None]] = []
@@ -80,6 +106,13 @@ class Turn:
         return not self.status.open
 
     # -- inputs --------------------------------------------------------------------------------------------------------
+
+    def take_all(self, view: TurnView, order: Order) -> None:
+        """Take the first step, if it has not been taken, and then what has come in."""
+        if view.run.turns == 0:
+            self.begin(view.events[0], view.inbox)
+        for together in order:
+            self.take_together(together)
 
     def begin(self, started: HistoryEvent, inbox: Sequence[InboxItem]) -> None:
         """Take the first step: its input is recorded already. Signals that are here before it come with it."""
@@ -102,9 +135,29 @@ class Turn:
         """Apply one inbox item, or drop it if nothing waits for it any more."""
         if item.number in self._early:
             return
+        if self.closed and item.message.kind.holds_open:
+            self.closes_over = True
+            return
         self.consumed.append(item.number)
         if not self.closed:
             self._apply_message(item.message, item.number)
+
+    def take_together(self, signals: Sequence[InboxItem]) -> None:
+        """Apply signals as one step, so that none of them is left when one of them closes the run."""
+        signals = [each for each in signals if each.number not in self._early]
+        if self.closed or len(signals) == 1:
+            for each in signals:
+                self.take(each)
+            return
+        fitting: list[events.SignalReceived] = []
+        for item in signals:
+            self.consumed.append(item.number)
+            event = self._fitting(item.message, early=bool(fitting))
+            if event is not None:
+                self._record(event, item.message.key)
+                fitting.append(event)
+        if fitting:
+            self._conclude(self.live.apply(fitting[0], self.now, None, fitting[1:]), signals[0].number)
 
     def take_message(self, message: Message) -> None:
         """Apply a message that is not in the inbox: the outcome that this process has just brought about."""
