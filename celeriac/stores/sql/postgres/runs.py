@@ -64,11 +64,20 @@ _CREATE: Final = f"""
     )
     SELECT created_at FROM run
 """
-_EARLIER: Final = """
-    WHERE NOT EXISTS (
-        SELECT FROM {runs} WHERE namespace = %(namespace)s AND workflow_index = %(workflow_index)s
-    )
-"""
+_UNLESS: Final = {
+    IdReuse.ALLOW: "",
+    IdReuse.AFTER_FAILURE: """
+        WHERE 'completed' IS DISTINCT FROM (
+            SELECT status FROM {runs} WHERE namespace = %(namespace)s AND workflow_index = %(workflow_index)s
+            ORDER BY created_at DESC, run_id DESC LIMIT 1
+        )
+    """,
+    IdReuse.NEVER: """
+        WHERE NOT EXISTS (
+            SELECT FROM {runs} WHERE namespace = %(namespace)s AND workflow_index = %(workflow_index)s
+        )
+    """,
+}
 
 
 class PostgresRuns(Runs):
@@ -76,14 +85,15 @@ class PostgresRuns(Runs):
 
     def __init__(self, db: Database, access: Access, texts: Texts) -> None:
         super().__init__(db, access)
-        self._insert_run = texts(_CREATE, unless="")
-        self._insert_first = texts(_CREATE, unless=_EARLIER.format(**texts.parts))
+        self._inserts = {
+            reuse: texts(_CREATE, unless=unless.format(**texts.parts)) for reuse, unless in _UNLESS.items()
+        }
 
     def _create(self, new: NewRun) -> Created:
         return self._db.single(lambda session: self._insert(session, new))
 
     def _insert(self, session: Session, new: NewRun) -> Created:
-        statement = self._insert_run if new.id_reuse is IdReuse.ALLOW else self._insert_first
+        statement = self._inserts[new.id_reuse]
         run = rows.born(new, 0)
         values = run_values(run)
         first = event_values(new.run_id, HistoryEvent.of(1, 0, new.started))
