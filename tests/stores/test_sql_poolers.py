@@ -117,14 +117,16 @@ def test_an_own_connection_is_read_committed_whatever_the_default(strict: SqlSto
 
 
 @pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+def engine(postgres_url: str) -> Iterator[Engine]:
+    """An engine for a database of the test's own: others count their scans late."""
+    migrate(postgres_url)
+    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
 
 
-def test_a_plan_made_for_small_tables_does_not_read_grown_ones(url: str, engine: Engine) -> None:
-    store = SqlStore(url)
+def test_a_plan_made_for_small_tables_does_not_read_grown_ones(postgres_url: str, engine: Engine) -> None:
+    store = SqlStore(postgres_url)
     world = World(store, store, wait_until_passed)
     scans = text("SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname <> 'celeriac_alembic_version'")
     with engine.connect() as connection:
