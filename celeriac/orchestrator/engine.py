@@ -298,8 +298,9 @@ class Engine:
             turn.take_all(view, order)
         if turn.closes_over:
             return _Refused(turn.closed_by or 0)
-        for reread in range(MAX_REREADS + 1):
-            last = reread == MAX_REREADS and not turn.closed
+        most = self.settings.max_rereads
+        for reread in range(most + 1):
+            last = reread == most and not turn.closed
             commit = turn.commit(turn_token=token, leave_due=last)
             outcome = self.store.commit(commit)
             if outcome is CommitOutcome.COMMITTED:
