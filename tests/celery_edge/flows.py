@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import time
@@ -10,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import redis
-from celery import Celery, Task, chain
+from celery import Celery, Task, chain, current_task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.worker.control import control_command
 from celery.worker.state import revoked
@@ -308,6 +309,13 @@ async def awaiting(key: str, seconds: float) -> str:
     return "awaited"
 
 
+@durable.activity(bind=True)
+async def naming(self: Any, key: str) -> list[str]:
+    before = self.request.id
+    await asyncio.sleep(0.05)
+    return [before, self.request.id, current_task.name]
+
+
 @durable.activity(timeout=timedelta(seconds=1), retry=TWICE)
 def hanging(key: str, times: int) -> str:
     if note(key, "ran") <= times:
@@ -461,7 +469,7 @@ app.conf.beat_schedule = {
 
 
 @durable.workflow
-async def forbidden(ctx: WorkflowContext, how: str) -> Any:
+async def forbidden(ctx: WorkflowContext, how: str) -> Any:  # noqa: PLR0911
     match how:
         case "activity":
             return charge("A", 1)
@@ -478,7 +486,7 @@ async def forbidden(ctx: WorkflowContext, how: str) -> Any:
         case "caught":
             try:
                 plain.apply(("A", 1))
-            except BaseException:
+            except BaseException:  # noqa: BLE001
                 return "caught"
     with ctx.unsafe():
         return str(plain.s("A", 1))
@@ -494,3 +502,40 @@ def edge_forget(state: Any, task_id: str) -> dict[str, str]:
     """Put an id into the worker's list of revoked ones, past everybody."""
     revoked.add(task_id)
     return {"ok": task_id}
+
+
+# -- for every pool ----------------------------------------------------------------------------------------------------
+
+
+@durable.workflow
+async def varied(ctx: WorkflowContext, key: str) -> list[Any]:
+    """Three activities of three kinds, a timer and a signal."""
+    first = await ctx.execute_activity(plain, key, 1)
+    both = await asyncio.gather(ctx.execute_activity(awaiting, key, 0.05), ctx.execute_activity(charge, key, 5))
+    await ctx.sleep(0.1)
+    return [first, *both, await ctx.wait_signal("go")]
+
+
+@durable.workflow
+def varied_plainly(ctx: WorkflowContext, key: str) -> list[Any]:
+    """The same in plain code."""
+    first = ctx.execute_activity(plain, key, 1).result()
+    running = [ctx.execute_activity(awaiting, key, 0.05), ctx.execute_activity(charge, key, 5)]
+    both = [each.result() for each in running]
+    ctx.sleep(0.1)
+    return [first, *both, ctx.wait_signal("go").result()]
+
+
+@durable.workflow
+async def chatty(ctx: WorkflowContext, n: int) -> int:
+    for turn in range(3):
+        ctx.logger.info("turn %d of %d", turn, n)
+        logging.getLogger("edge").warning("turn %d of %d", turn, n)
+        n = await ctx.execute_activity(doubled, n)
+    return n
+
+
+@durable.workflow
+async def stuck(ctx: WorkflowContext) -> None:
+    while True:
+        pass

@@ -146,7 +146,7 @@ class _Attempt:
         args, kwargs = self.activity.read(Arguments(data.get("args", ()), data.get("kwargs", {})))
         with running(context):
             if self.activity.is_async:
-                return coroutines.run(body(*args, **kwargs), context)
+                return coroutines.run(body(*args, **kwargs), context, self.task)
             return body(*args, **kwargs)
 
     # -- ends ----------------------------------------------------------------------------------------------------------
