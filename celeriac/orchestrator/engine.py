@@ -30,7 +30,6 @@ from celeriac.orchestrator.model import (
     Delivery,
     DeliveryOutcome,
     Fence,
-    InboxItem,
     Message,
     Micros,
     Run,
@@ -98,6 +97,7 @@ class EngineSettings:
     :param republish_after: how long a published, unclaimed row waits before it is published again.
     :param start_to_close: the limit of one attempt where an activity says nothing.
     :param long_history: how many events in one history bring a warning.
+    :param max_rereads: how often one turn goes on with what has arrived meanwhile, before it leaves the rest to the next.
     """
 
     namespace: str = "default"
@@ -105,6 +105,7 @@ class EngineSettings:
     republish_after: Duration = 10.0
     start_to_close: Duration = 3600.0
     long_history: int = 10_000
+    max_rereads: int = MAX_REREADS
 
     def __post_init__(self) -> None:
         for name in ("turn_lease", "republish_after", "start_to_close"):
