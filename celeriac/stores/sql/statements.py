@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import BigInteger, BindParameter, ColumnElement, Text, bindparam, literal_column
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import ClauseElement
+
+T = TypeVar("T")
 
 _PREFIX: Final = "p_"
 """Core reserves the bare names of columns in INSERT and UPDATE for itself."""
@@ -109,3 +111,8 @@ class Family:
         padded = [*elements, *[elements[-1]] * (size - len(elements))]
         values = {f"{name}_{place}": value for place, one in enumerate(padded) for name, value in one.items()}
         return self.sized(size), values
+
+
+def chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Cut a sequence into pieces of at most ``size``."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

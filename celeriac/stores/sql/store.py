@@ -32,6 +32,7 @@ from celeriac.payloads import Json
 from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.archive import Archive
 from celeriac.stores.sql.clock import Clock
+from celeriac.stores.sql.commits import Commits
 from celeriac.stores.sql.deliveries import Deliveries
 from celeriac.stores.sql.drivers import Psycopg
 from celeriac.stores.sql.engine import make_engine
@@ -88,6 +89,7 @@ class SqlStore:
         self._runs: Runs
         self._deliveries: Deliveries
         self._turns: Turns
+        self._commits: Commits
         self._tasks: Tasks
         if fast_path and isinstance(self.db.driver, Psycopg):
             self._take_fast_path(access)
@@ -95,12 +97,14 @@ class SqlStore:
             self._runs = Runs(self.db, access)
             self._deliveries = Deliveries(self.db, access)
             self._turns = Turns(self.db, access)
+            self._commits = Commits(self.db, access)
             self._tasks = Tasks(self.db, access)
         self._relay = Relay(self.db, access)
         self._archive = Archive(self.db, access, self._turns)
 
     def _take_fast_path(self, access: Access) -> None:
         # Not before: psycopg is an extra, and these name its exceptions.
+        from celeriac.stores.sql.postgres.commits import PostgresCommits  # noqa: PLC0415
         from celeriac.stores.sql.postgres.deliveries import PostgresDeliveries  # noqa: PLC0415
         from celeriac.stores.sql.postgres.runs import PostgresRuns  # noqa: PLC0415
         from celeriac.stores.sql.postgres.tasks import PostgresTasks  # noqa: PLC0415
@@ -111,6 +115,7 @@ class SqlStore:
         self._runs = PostgresRuns(self.db, access, texts)
         self._deliveries = PostgresDeliveries(self.db, access, texts)
         self._turns = PostgresTurns(self.db, access, texts)
+        self._commits = PostgresCommits(self.db, access, texts)
         self._tasks = PostgresTasks(self.db, access, texts)
 
     def __repr__(self) -> str:
@@ -179,7 +184,7 @@ class SqlStore:
         :raises ValueError: ``leave_due`` with a closing status, events that don't go on from the version, or a new task
             row whose key is taken.
         """
-        return self._turns.commit(commit)
+        return self._commits.commit(commit)
 
     def release_turn(
         self,

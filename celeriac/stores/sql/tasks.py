@@ -13,9 +13,8 @@ from celeriac.payloads import Json
 from celeriac.stores import rows
 from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.faults import Undo
-from celeriac.stores.sql.statements import number, text, word
+from celeriac.stores.sql.statements import chunks, number, text, word
 from celeriac.stores.sql.transactions import Database, Session
-from celeriac.stores.sql.turns import chunks
 from celeriac.stores.sql.values import REF, columns, ref_of
 
 _NEVER: Final = 1 << 62

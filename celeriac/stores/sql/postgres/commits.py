@@ -7,12 +7,22 @@ Its text is made of the parts that this commit has; a handful of shapes is all t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Self
 
-from celeriac.orchestrator.model import Commit
+from psycopg.errors import InvalidTextRepresentation
+
+from celeriac.errors import StoreUnavailable
+from celeriac.orchestrator.model import Commit, CommitOutcome
 from celeriac.payloads import to_text
-from celeriac.stores.sql.turns import run_changes
+from celeriac.stores.sql.access import Access
+from celeriac.stores.sql.commits import Commits, check, run_changes
+from celeriac.stores.sql.faults import UniqueViolation
+from celeriac.stores.sql.postgres.texts import Texts
+from celeriac.stores.sql.statements import Raw
+from celeriac.stores.sql.transactions import Database
 from celeriac.stores.sql.values import event_values, task_values
 
 _SEEN: Final = "WITH seen AS MATERIALIZED (SELECT turns FROM {runs} WHERE run_id = %(run_id)s)"
@@ -137,6 +147,29 @@ _CHECK_SETTLED: Final = "(SELECT count(*) FROM settled) = 1"
 _CHECKED: Final = "SELECT CAST(CASE WHEN {checks} THEN '1' ELSE 'the commit came too late' END AS int) FROM gate"
 
 
+class PostgresCommits(Commits):
+    """Commits in one round trip; one that is refused takes a few to be told why."""
+
+    def __init__(self, db: Database, access: Access, texts: Texts) -> None:
+        super().__init__(db, access)
+        self._statement = lru_cache(maxsize=None)(lambda shape: texts(commit_text(shape)))
+
+    def commit(self, commit: Commit) -> CommitOutcome:
+        """Write all that a turn decided, or nothing."""
+        check(commit)
+        shape = Shape.of(commit)
+        statement: Raw = self._statement(shape)
+        values = commit_values(commit)
+        try:
+            row = self._db.single(lambda session: session.row(statement, values))
+        except StoreUnavailable:
+            return self.look_up(commit)
+        except (UniqueViolation, InvalidTextRepresentation):
+            row = None
+        # What was refused is refused again, and told why, under the lock.
+        return super().commit(commit) if row is None else CommitOutcome.COMMITTED
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Which parts a commit has."""
@@ -247,5 +280,5 @@ def _canceling(commit: Commit) -> list[int]:
     return [seq for seq in commit.canceling if seq not in gone]
 
 
-def _array(numbers: Any) -> str:
+def _array(numbers: Sequence[int]) -> str:
     return "{" + ",".join(map(str, numbers)) + "}"

@@ -1,24 +1,17 @@
-"""Turns on PostgreSQL: one statement to read, one to commit."""
+"""Turns on PostgreSQL: one statement to claim, one to read."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Final
 
-from psycopg.errors import InvalidTextRepresentation
-
-from celeriac.errors import StoreUnavailable
 from celeriac.orchestrator.events import HistoryEvent
-from celeriac.orchestrator.model import Commit, CommitOutcome, InboxItem, Message, Micros, TurnView
+from celeriac.orchestrator.model import InboxItem, Message, Micros, TurnView
 from celeriac.orchestrator.status import MessageKind
 from celeriac.payloads import from_text
 from celeriac.stores.sql.access import Access
-from celeriac.stores.sql.faults import UniqueViolation
-from celeriac.stores.sql.postgres.commits import Shape, commit_text, commit_values
 from celeriac.stores.sql.postgres.texts import NOT_SYNCHRONOUS, Texts
-from celeriac.stores.sql.statements import Raw
 from celeriac.stores.sql.transactions import Database
-from celeriac.stores.sql.turns import Turns, check, seen_up_to
+from celeriac.stores.sql.turns import Turns, seen_up_to
 from celeriac.stores.sql.values import RUN, run_of
 
 _CLAIM: Final = """
@@ -56,13 +49,12 @@ _READ: Final = """
 
 
 class PostgresTurns(Turns):
-    """Turns in two round trips to begin, one to read, one to commit."""
+    """Turns in two round trips to begin, one to read."""
 
     def __init__(self, db: Database, access: Access, texts: Texts) -> None:
         super().__init__(db, access)
         self._take_turn = texts(_CLAIM, not_synchronous=NOT_SYNCHRONOUS)
         self._read_all = texts(_READ)
-        self._statement = lru_cache(maxsize=None)(lambda shape: texts(commit_text(shape)))
 
     def begin(self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None) -> TurnView | None:
         """Claim the run's turn, then read: the snapshot is younger than the claim."""
@@ -88,21 +80,6 @@ class PostgresTurns(Turns):
             seen_up_to(run, known) == 0,
             claims,
         )
-
-    def commit(self, commit: Commit) -> CommitOutcome:
-        """Write all that a turn decided, or nothing."""
-        check(commit)
-        shape = Shape.of(commit)
-        statement: Raw = self._statement(shape)
-        values = commit_values(commit)
-        try:
-            row = self._db.single(lambda session: session.row(statement, values))
-        except StoreUnavailable:
-            return self.look_up(commit)
-        except (UniqueViolation, InvalidTextRepresentation):
-            row = None
-        # What was refused is refused again, and told why, under the lock.
-        return super().commit(commit) if row is None else CommitOutcome.COMMITTED
 
 
 def _item(number: int, kind: str, key: str, data: Any, at: Micros) -> InboxItem:
