@@ -38,10 +38,18 @@ CASES = {
     "chains of 10, 100 at once": Case(
         "steps_per_second", True, 1.0, lambda c: c.chains_durable(100, 10), lambda c: c.chains_raw(100, 10)
     ),
-    "chain of 10, alone": Case("milliseconds", False, 1.5, lambda c: c.alone_durable(10, 10), lambda c: c.alone_raw(10, 10)),
-    "chain of 1, alone": Case("milliseconds", False, 2.0, lambda c: c.alone_durable(20, 1), lambda c: c.alone_raw(20, 1)),
-    "fan-out of 100": Case("steps_per_second", True, 1.0, lambda c: c.fan_out_durable(100), lambda c: c.fan_out_raw(100)),
-    "fan-out of 1,000": Case("steps_per_second", True, 1.0, lambda c: c.fan_out_durable(1000), lambda c: c.fan_out_raw(1000)),
+    "chain of 10, alone": Case(
+        "milliseconds", False, 1.5, lambda c: c.alone_durable(10, 10), lambda c: c.alone_raw(10, 10)
+    ),
+    "chain of 1, alone": Case(
+        "milliseconds", False, 2.0, lambda c: c.alone_durable(20, 1), lambda c: c.alone_raw(20, 1)
+    ),
+    "fan-out of 100": Case(
+        "steps_per_second", True, 1.0, lambda c: c.fan_out_durable(100), lambda c: c.fan_out_raw(100)
+    ),
+    "fan-out of 1,000": Case(
+        "steps_per_second", True, 1.0, lambda c: c.fan_out_durable(1000), lambda c: c.fan_out_raw(1000)
+    ),
     "signal to result": Case("milliseconds", False, 10.0, lambda c: c.signal_durable(20)),
     "sequence of 300": Case("milliseconds_per_step", False, 12.5, lambda c: c.sequence_durable(300)),
     "starts": Case("starts_per_second", True, 1000.0, lambda c: c.starts_durable(200)),
@@ -61,20 +69,25 @@ def main() -> None:
 @click.option("--rounds", default=5, show_default=True, help="Interleaved rounds; medians are reported.")
 @click.option("--pool", default="prefork", show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), help="Write all figures to this file.")
-def run(quick: bool, store: str, names: tuple[str, ...], rounds: int, pool: str, target: Path | None) -> None:  # noqa: FBT001
+def run(quick: bool, store: str, names: tuple[str, ...], rounds: int, pool: str, target: Path | None) -> None:
     """Run the cases and print the ratios."""
-    from benchmarks import servers  # noqa: PLC0415 - after the options are known to be right
+    from benchmarks import servers
 
-    chosen = [each for each in CASES if (not names or any(part in each for part in names)) and (not quick or each in QUICK)]
+    chosen = [
+        each for each in CASES if (not names or any(part in each for part in names)) and (not quick or each in QUICK)
+    ]
     rounds = min(rounds, 3) if quick else rounds
     with servers.servers(store) as environment:
         os.environ.update(environment)
         sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-        from benchmarks import app, cases  # noqa: PLC0415 - reads the environment
+        from benchmarks import app, cases
 
         if store == "postgresql":
             app.durable.migrate()
-        with servers.worker(environment, pool=pool) as pid, Progress(console=Console(stderr=True), transient=True) as bar:
+        with (
+            servers.worker(environment, pool=pool) as pid,
+            Progress(console=Console(stderr=True), transient=True) as bar,
+        ):
             figures = _measure(cases, chosen, rounds, bar, lambda: servers.cpu_seconds(pid))
     report = {"store": store, "pool": pool, "rounds": rounds, "machine": _machine(), "cases": figures}
     if target is not None:
@@ -87,7 +100,9 @@ def run(quick: bool, store: str, names: tuple[str, ...], rounds: int, pool: str,
 
 def _measure(cases: Any, chosen: list[str], rounds: int, bar: Progress, cpu: Callable[[], float]) -> dict[str, Any]:
     cases.chains_durable(5, 3), cases.chains_raw(5, 3)  # warm both sides up
-    found: dict[str, dict[str, list[float]]] = {name: {"durable": [], "raw": [], "durable_cpu": [], "raw_cpu": []} for name in chosen}
+    found: dict[str, dict[str, list[float]]] = {
+        name: {"durable": [], "raw": [], "durable_cpu": [], "raw_cpu": []} for name in chosen
+    }
     task = bar.add_task("measuring", total=rounds * len(chosen))
     for _ in range(rounds):
         for name in chosen:

@@ -12,7 +12,9 @@ from celeriac import Celeriac, WorkflowContext
 BROKER = os.environ["BENCH_BROKER"]
 app = Celery("bench", broker=BROKER, backend=os.environ.get("BENCH_BACKEND", BROKER))
 app.conf.update(
-    worker_prefetch_multiplier=4, broker_connection_retry_on_startup=True, task_default_queue=os.environ.get("BENCH_QUEUE", "celery")
+    worker_prefetch_multiplier=4,
+    broker_connection_retry_on_startup=True,
+    task_default_queue=os.environ.get("BENCH_QUEUE", "celery"),
 )
 durable = Celeriac(app, store=os.environ["BENCH_STORE"])
 

@@ -25,7 +25,7 @@ def servers(store: str) -> Iterator[dict[str, str]]:
         redis = stack.enter_context(EmbeddedRedis())
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="celeriac-bench-"))
         if store == "postgresql":
-            from tests.servers import PostgresServer  # noqa: PLC0415 - only where it is measured
+            from tests.servers import PostgresServer
 
             postgres = PostgresServer()
             postgres.start()

@@ -22,7 +22,9 @@ def seconds(value: Duration, *, name: str, positive: bool = False) -> float:
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         number = float(value)
     else:
-        raise TypeError(f"{name}={value!r}: a duration is a timedelta or a number of seconds, not {type(value).__name__}")
+        raise TypeError(
+            f"{name}={value!r}: a duration is a timedelta or a number of seconds, not {type(value).__name__}"
+        )
     if not math.isfinite(number):
         raise ValueError(f"{name}={value!r}: a duration must be finite")
     if number < 0 or (positive and number == 0):

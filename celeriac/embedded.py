@@ -50,9 +50,7 @@ def find_redis_server() -> Path | None:
     if named:
         found = shutil.which(named)
         if found is None:
-            raise ConfigurationError(
-                f"REDIS_SERVER={named!r} in the environment is not a program that can be run"
-            )
+            raise ConfigurationError(f"REDIS_SERVER={named!r} in the environment is not a program that can be run")
         return Path(found)
     return next(_candidates(), None)
 

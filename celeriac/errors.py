@@ -269,7 +269,8 @@ class StaleWrite(StoreError):
 
 class Held(BaseException):
     """A turn that can't be carried out. Nothing of it is recorded; the run is shown as blocked and goes on by itself
-    when code arrives that can carry it out."""
+    when code arrives that can carry it out.
+    """
 
 
 class NonDeterminismError(Held):

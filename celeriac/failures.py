@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from celeriac.errors import ActivityError
 from celeriac.payloads import Json, plain

@@ -23,8 +23,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, get_type_hints
 
-import pydantic._internal._generate_schema as _generate_schema
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic._internal import _generate_schema
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import PydanticSerializationError
 
@@ -70,8 +70,8 @@ def check_size(value: Json, limit: int | None, what: str) -> None:
     size = len(to_text(value))
     if size > limit:
         raise PayloadError(
-            f"{what} would take {size:,} bytes, more than the {limit:,} that are recorded. Store it elsewhere (an object store, a file) "
-            f"and pass its name, or raise the setting max_payload_bytes"
+            f"{what} would take {size:,} bytes, more than the {limit:,} that are recorded. Store it elsewhere (an object "
+            f"store, a file) and pass its name, or raise the setting max_payload_bytes"
         )
 
 
@@ -165,8 +165,10 @@ def _untag(value: dict[str, Json]) -> Any:
         return reader(value["__value__"])
     except PayloadError:
         raise
-    except Exception as error:
-        raise PayloadError(f"recorded value of the kind {kind!r} can't be read: {type(error).__name__}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - what a program elsewhere wrote may be anything
+        raise PayloadError(
+            f"recorded value of the kind {kind!r} can't be read: {type(error).__name__}: {error}"
+        ) from None
 
 
 class Converter:
@@ -351,7 +353,9 @@ class Signature:
         converters = {each.name: converter(each.name, f"argument {each.name!r}") for each in parameters}
         kinds = {each.kind: converters[each.name] for each in parameters}
         self.positional = [
-            converters[each.name] for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+            converters[each.name]
+            for each in parameters
+            if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
         ]
         self._by_name = converters
         self._rest = kinds.get(inspect.Parameter.VAR_POSITIONAL)
@@ -385,7 +389,9 @@ class Signature:
         try:
             self.signature.bind(*arguments.args, **arguments.kwargs)
         except TypeError as error:
-            raise PayloadError(f"the recorded arguments do not fit {self.label}, which takes {self.signature}: {error}") from None
+            raise PayloadError(
+                f"the recorded arguments do not fit {self.label}, which takes {self.signature}: {error}"
+            ) from None
         args = [
             self._at(index).read(value, f"argument {index + 1} of {self.label}")
             for index, value in enumerate(arguments.args)

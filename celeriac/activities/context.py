@@ -38,7 +38,7 @@ class ActivityContext:
     attempt: int
     details: Any = None
     token: str = ""
-    _beat: Callable[[Any], bool] = field(default=lambda details: True, repr=False)
+    _beat: Callable[[Any], bool] = field(default=lambda _: True, repr=False)
     _gone: bool = field(default=False, repr=False)
     _listeners: list[Callable[[], None]] = field(default_factory=list, repr=False)
 

@@ -128,7 +128,9 @@ def _error_types(given: Any) -> tuple[type[BaseException] | str, ...]:
     found = tuple(listed)
     for each in found:
         if not isinstance(each, str) and not (isinstance(each, type) and issubclass(each, BaseException)):
-            raise TypeError(f"RetryPolicy(non_retryable=...): {each!r} is neither an exception class nor the name of one")
+            raise TypeError(
+                f"RetryPolicy(non_retryable=...): {each!r} is neither an exception class nor the name of one"
+            )
     return found
 
 
@@ -184,9 +186,7 @@ class ActivityOptions:
     def to_json(self) -> dict[str, Json]:
         """Return the options as they are recorded: defaults left out, durations in seconds."""
         found: dict[str, Json] = {
-            name: getattr(self, name)
-            for name in (*TIMEOUTS, "queue")
-            if getattr(self, name) is not None
+            name: getattr(self, name) for name in (*TIMEOUTS, "queue") if getattr(self, name) is not None
         }
         if self.cancellation is not CancellationType.TRY:
             found["cancellation"] = self.cancellation.value

@@ -76,9 +76,7 @@ def _queue(value: str) -> str:
 
 def _store(value: str) -> str:
     if not _URL.match(value):
-        raise ValueError(
-            "is a URL with a scheme, such as postgresql+psycopg://localhost/shop or sqlite:///shop.db"
-        )
+        raise ValueError("is a URL with a scheme, such as postgresql+psycopg://localhost/shop or sqlite:///shop.db")
     return value
 
 

@@ -97,7 +97,7 @@ class QueueDispatcher:
     def expect(self, due_at: Micros) -> None:
         """Nobody sleeps here."""
 
-    def backlog(self, queue: str | None) -> int | None:
+    def backlog(self, queue: str | None) -> int | None:  # noqa: ARG002 - the port's
         """Nothing waits here."""
         return 0
 
@@ -215,7 +215,9 @@ class LocalExecutor(Client):
         return True
 
     def _earliest(self) -> Micros | None:
-        return min((each for each in (self.dispatcher.next_due(), self.relay.next_due()) if each is not None), default=None)
+        return min(
+            (each for each in (self.dispatcher.next_due(), self.relay.next_due()) if each is not None), default=None
+        )
 
     def _earliest_of_unblocked(self) -> Micros | None:
         """Return when something is due that is not the next try of a blocked run, which would come for ever."""
@@ -232,7 +234,9 @@ class LocalExecutor(Client):
             if claim is not None:
                 name = claim.task.data["name"]
                 activity = self.registry.activity(name)
-                _outside_loop(lambda: run_attempt(self.attempts, claim, activity, self.mocks.get(name), inline=self.inline))
+                _outside_loop(
+                    lambda: run_attempt(self.attempts, claim, activity, self.mocks.get(name), inline=self.inline)
+                )
                 return True
         return False
 

@@ -214,9 +214,7 @@ class Attempts:
         if not self.store.requeue(fence, delay=micros(wait), grace=grace, next_attempt=True, failure=failure):
             return False
         if short:
-            self.engine.publish(
-                [ActivityReady(run, task.seq, task.attempt + 1, task.data, task.queue, delay=wait)]
-            )
+            self.engine.publish([ActivityReady(run, task.seq, task.attempt + 1, task.data, task.queue, delay=wait)])
         self._hooks().call("on_retry", run.workflow_id, task.data["name"], task.attempt, failure, wait)
         return True
 
@@ -249,7 +247,9 @@ def _with_cause(failure: Failure, cause: Failure) -> Failure:
 
 def schedule_to_close_failure(options: ActivityOptions) -> Failure:
     """Return the failure of an activity whose whole time is up."""
-    return timeout_failure("schedule_to_close", f"was not done within {options.schedule_to_close:g} s, retries included")
+    return timeout_failure(
+        "schedule_to_close", f"was not done within {options.schedule_to_close:g} s, retries included"
+    )
 
 
 def timeout_failure(kind: str, message: str) -> Failure:
@@ -259,7 +259,10 @@ def timeout_failure(kind: str, message: str) -> Failure:
 
 def lost_failure(worker: str) -> Failure:
     """Return the failure of an attempt whose worker stopped renewing its lease."""
-    return {"type": "WorkerLostError", "message": f"the worker {worker or '(unknown)'} was lost while it ran the activity"}
+    return {
+        "type": "WorkerLostError",
+        "message": f"the worker {worker or '(unknown)'} was lost while it ran the activity",
+    }
 
 
 def overdue_failure(task: Task, now: Micros) -> Failure | None:

@@ -97,10 +97,18 @@ class Client:
         """
         options = options or WorkflowOptions()
         definition = self.definition(workflow)
-        created = self.create(definition, definition.signature.write(*_call(definition, options)), options)
+        created = self.create(definition, self.arguments(definition, options), options)
         if created.outcome is CreateOutcome.CREATED:
             self.engine.publish([TurnReady(run_ref(created.run))])
         return WorkflowHandle(self, created.run.workflow_id, created.run.run_id)
+
+    @staticmethod
+    def arguments(definition: WorkflowDefinition, options: WorkflowOptions) -> Arguments:
+        """Check and record the arguments of a start.
+
+        :raises InvalidCall, PayloadError: they do not fit.
+        """
+        return definition.signature.write(*_call(definition, options))
 
     def definition(self, workflow: Any) -> WorkflowDefinition:
         """Return the definition that a declared workflow or a name stands for."""
@@ -160,7 +168,9 @@ class Client:
         timeout: Duration | None = options.timeout if options.timeout is not None else definition.settings.timeout
         limit = None if timeout is None else seconds(timeout, name="timeout", positive=True)
         args, kwargs = list(arguments.args), dict(arguments.kwargs)
-        check_size([*args, *kwargs.values()], self.registry.max_payload, f"the arguments of workflow {definition.name!r}")
+        check_size(
+            [*args, *kwargs.values()], self.registry.max_payload, f"the arguments of workflow {definition.name!r}"
+        )
         started = events.WorkflowStarted(
             definition.name, definition.settings.version, args, kwargs, self.fresh_id(), limit
         )
@@ -192,12 +202,18 @@ class Client:
         :raises WorkflowNotFound, WorkflowClosed: nobody takes it.
         """
         run = self.store.find_run(self.namespace, workflow_id=workflow_id) if self.registry.workflows else None
-        name, payload = self.registry.check_signal(run.name if run else None, signal.type or signal.name, signal.payload)
+        name, payload = self.registry.check_signal(
+            run.name if run else None, signal.type or signal.name, signal.payload
+        )
         self.deliver_signal(workflow_id, replace(signal, name=name, payload=payload))
 
     def deliver_signal(self, workflow_id: str, signal: Signal) -> Delivery:
         """Put a signal whose payload is JSON already into the run's inbox."""
-        data: dict[str, Json] = {"name": signal.name, "payload": signal.payload, "sent_at": signal.sent_at or self.wall_time()}
+        data: dict[str, Json] = {
+            "name": signal.name,
+            "payload": signal.payload,
+            "sent_at": signal.sent_at or self.wall_time(),
+        }
         if signal.sender_id:
             data["sender_id"] = signal.sender_id
         return self._deliver(workflow_id, Message(MessageKind.SIGNAL, f"signal:{signal.key or self.fresh_id()}", data))
@@ -414,7 +430,8 @@ class Client:
             return definition.signature.result.read(run.result, f"result of workflow {run.name!r}")
         failure = run.failure or {}
         raise _FAILURES.get(run.status, WorkflowFailedError)(
-            f"workflow {run.workflow_id!r} ({run.name}) {run.status.value.replace('_', ' ')}: {summary(failure)}", failure
+            f"workflow {run.workflow_id!r} ({run.name}) {run.status.value.replace('_', ' ')}: {summary(failure)}",
+            failure,
         )
 
 
@@ -469,7 +486,11 @@ def _required(definition: WorkflowDefinition) -> bool:
 
 
 def _noted(values: Mapping[str, Any] | None, what: str) -> dict[str, Json] | None:
-    return None if values is None else {name: UNTYPED.write(each, f"{name!r} in the {what}") for name, each in values.items()}
+    return (
+        None
+        if values is None
+        else {name: UNTYPED.write(each, f"{name!r} in the {what}") for name, each in values.items()}
+    )
 
 
 def _choice(kind: Any, value: Any, name: str) -> Any:

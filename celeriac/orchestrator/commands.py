@@ -105,9 +105,7 @@ class CancelTimer(Command):
 
     def agrees(self, effect: events.Effect) -> bool:
         """Compare kind, number and target."""
-        return (
-            isinstance(effect, events.TimerCanceled) and effect.command == self.number and effect.timer == self.timer
-        )
+        return isinstance(effect, events.TimerCanceled) and effect.command == self.number and effect.timer == self.timer
 
 
 @dataclass(frozen=True, slots=True)

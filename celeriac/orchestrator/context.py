@@ -72,7 +72,9 @@ class WorkflowContext:
     # -- activities ------------------------------------------------------------------------------------------------------
 
     @overload
-    def execute_activity(self, activity: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> ActivityFuture[T]: ...
+    def execute_activity(
+        self, activity: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any
+    ) -> ActivityFuture[T]: ...
     @overload
     def execute_activity(self, activity: Callable[..., T], *args: Any, **kwargs: Any) -> ActivityFuture[T]: ...
     @overload
@@ -184,7 +186,9 @@ class WorkflowContext:
         :raises InvalidCall: nothing was given to wait for.
         """
         if not awaitables:
-            raise InvalidCall("ctx.first() needs something to wait for, such as ctx.first(activity, ctx.wait_signal('stop'))")
+            raise InvalidCall(
+                "ctx.first() needs something to wait for, such as ctx.first(activity, ctx.wait_signal('stop'))"
+            )
         self._run.check_alive()
         waiting = [asyncio.ensure_future(each, loop=self._run.loop) for each in awaitables]
         race = self._wait(lambda: _first(waiting), None)

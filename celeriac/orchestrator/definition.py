@@ -49,7 +49,9 @@ class WorkflowDefinition:
 
     def __init__(self, name: str, fn: Callable[..., Any], settings: WorkflowSettings | None = None) -> None:
         if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-            raise InvalidCall(f"workflow {name!r} is a generator; write 'async def' with 'await', or plain 'def', and return")
+            raise InvalidCall(
+                f"workflow {name!r} is a generator; write 'async def' with 'await', or plain 'def', and return"
+            )
         parameters = list(inspect.signature(fn).parameters.values())
         if not parameters or parameters[0].kind not in (
             inspect.Parameter.POSITIONAL_ONLY,
@@ -160,7 +162,9 @@ class Registry:
         if declared is None:
             near = did_you_mean(name, self.signals)
             if near:
-                raise SignalRejected(f"signal {name!r} is not declared.{near} If it is meant, declare it: signal_type({name!r}, ...)")
+                raise SignalRejected(
+                    f"signal {name!r} is not declared.{near} If it is meant, declare it: signal_type({name!r}, ...)"
+                )
             declared = SignalType(name)
         written = declared.write(payload)
         check_size(written, self.max_payload, f"payload of signal {name!r}")

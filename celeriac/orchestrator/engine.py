@@ -301,7 +301,7 @@ class Engine:
             return _Refused(turn.closed_by or 0)
         most = self.settings.max_rereads
         for reread in range(most + 1):
-            last = reread == most and not turn.closed
+            last = 0 < reread == most and not turn.closed
             commit = turn.commit(turn_token=token, leave_due=last)
             outcome = self.store.commit(commit)
             if outcome is CommitOutcome.COMMITTED:
@@ -332,7 +332,9 @@ class Engine:
         """Return the run's code at the view's version: out of the cache, caught up, or replayed; None if it has moved on."""
         run = view.run
         cached = self.cache.take(run.run_id)
-        if cached is not None and (view.complete or cached.epoch != run.epoch or cached.live.definition is not definition):
+        if cached is not None and (
+            view.complete or cached.epoch != run.epoch or cached.live.definition is not definition
+        ):
             cached.live.discard()
             cached = None
         if cached is None and not view.complete:
@@ -433,9 +435,7 @@ class Engine:
         }
         delay = min(max((view.now - since) / SECOND * DECLINED_SHARE, DECLINED_FIRST), DECLINED_MOST)
         nobody = view.now - since > NOBODY_AFTER * SECOND
-        self.store.release_turn(
-            run.run_id, token=token, delay=micros(delay), blocked=reason, declined=not nobody
-        )
+        self.store.release_turn(run.run_id, token=token, delay=micros(delay), blocked=reason, declined=not nobody)
         self.dispatcher.expect(view.now + micros(delay))
         return TurnOutcome.DECLINED
 

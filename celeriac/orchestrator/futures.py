@@ -16,7 +16,9 @@ T = TypeVar("T")
 
 
 def _no_truth(what: str) -> NoReturn:
-    raise TypeError(f"{what} is not a value yet: write 'await' before it, or '.result()' after it in a plain def workflow")
+    raise TypeError(
+        f"{what} is not a value yet: write 'await' before it, or '.result()' after it in a plain def workflow"
+    )
 
 
 def _wait_for(future: asyncio.Future[Any], what: str) -> Any:

@@ -40,12 +40,14 @@ class Hooks:
             return
         try:
             hook(*args)
-        except Exception:
+        except Exception:  # noqa: BLE001 - users' code
             _LOG.exception("hook %s raised; the workflow is not affected", name)
 
     def merged(self, other: Hooks) -> Hooks:
         """Return hooks that call these first and ``other``'s after."""
-        return Hooks(**{each.name: _both(getattr(self, each.name), getattr(other, each.name)) for each in fields(Hooks)})
+        return Hooks(
+            **{each.name: _both(getattr(self, each.name), getattr(other, each.name)) for each in fields(Hooks)}
+        )
 
 
 def _both(first: Hook | None, second: Hook | None) -> Hook | None:

@@ -318,9 +318,7 @@ class LiveRun:
             given, named, options = list(written.args), dict(written.kwargs), activity.options.to_json()
             limit = self.definitions.max_payload
             check_size([*given, *named.values()], limit, f"the arguments of activity {activity.name!r}")
-        command = self.issue(
-            lambda number: commands.ScheduleActivity(number, activity.name, given, named, options)
-        )
+        command = self.issue(lambda number: commands.ScheduleActivity(number, activity.name, given, named, options))
         future: ActivityFuture[Any] = ActivityFuture(self, command.number, activity)
         self.pending[command.number] = future
         return future

@@ -106,9 +106,7 @@ class WorkflowLoop(DeterministicLoop):
         :raises RuntimeError: when called from code that runs on this loop, or after :meth:`close`.
         """
         if self._running or self._closed:
-            raise RuntimeError(
-                f"this {type(self).__name__} is {'running already' if self._running else 'closed'}"
-            )
+            raise RuntimeError(f"this {type(self).__name__} is {'running already' if self._running else 'closed'}")
         outer = enter_loop(self, self._finalize)
         self._running = True
         try:
@@ -275,9 +273,7 @@ class WorkflowLoop(DeterministicLoop):
         :raises RuntimeError: for a factory of anyone else's.
         """
         if factory is not None and getattr(factory, "__module__", None) != "asyncio.tasks":
-            raise RuntimeError(
-                "a workflow's loop makes its tasks itself, so that their order can be replayed"
-            )
+            raise RuntimeError("a workflow's loop makes its tasks itself, so that their order can be replayed")
 
     def get_debug(self) -> bool:
         """Return False: asyncio's debug mode costs time and says nothing here."""

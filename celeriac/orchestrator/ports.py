@@ -110,7 +110,13 @@ class Store(Protocol):
         ...
 
     def release_turn(
-        self, run_id: str, *, token: str, delay: Micros, blocked: Mapping[str, Json] | None = None, declined: bool = False
+        self,
+        run_id: str,
+        *,
+        token: str,
+        delay: Micros,
+        blocked: Mapping[str, Json] | None = None,
+        declined: bool = False,
     ) -> bool:
         """Give a claimed turn back, due again after ``delay``.
 

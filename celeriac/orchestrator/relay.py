@@ -60,7 +60,7 @@ class Relay:
         for row in rows:
             try:
                 hint = _HANDLE[row.task.kind](self, row)
-            except Exception:
+            except Exception:  # noqa: BLE001 - one row must not keep the others waiting
                 _LOG.exception("row %s %s of run %s could not be handled", row.task.kind, row.task.seq, row.task.run_id)
                 continue
             if hint is not None:

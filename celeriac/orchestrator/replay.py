@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from celeriac.errors import NonDeterminismError, RuntimeFault
-from celeriac.orchestrator import commands, events
+from celeriac.orchestrator import events
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.live import LiveRun
-
 
 _NEVER_BEGUN: Final = [events.WorkflowStarted.tag, events.WorkflowTerminated.tag]
 

@@ -16,7 +16,12 @@ from celeriac.payloads import Arguments, check_size
 
 
 def run_attempt(
-    attempts: Attempts, claim: Claim, activity: ActivityDefinition, call: Callable[..., Any] | None = None, *, inline: bool = False
+    attempts: Attempts,
+    claim: Claim,
+    activity: ActivityDefinition,
+    call: Callable[..., Any] | None = None,
+    *,
+    inline: bool = False,
 ) -> bool:
     """Run a claimed attempt to its end and record that. False when its outcome came too late.
 
@@ -26,7 +31,7 @@ def run_attempt(
     try:
         fn = call or activity.fn
         if fn is None:
-            raise UnknownDefinition("activity", activity.name)
+            raise UnknownDefinition("activity", activity.name)  # noqa: TRY301 - the attempt's outcome like any other
         data = claim.task.data
         args, kwargs = activity.read(Arguments(data.get("args", ()), data.get("kwargs", {})))
         with running(context):

@@ -374,7 +374,14 @@ MAX_WAITS: Final = 20
 def finish_task(run: Run, now: Micros, republish_after: Micros) -> Task:
     """Return the row that stands for the last message to the one who started the run."""
     return Task(
-        run.run_id, TaskKind.FINISH, 0, TaskState.QUEUED, now + republish_after, run.namespace, queue=run.queue, published=1
+        run.run_id,
+        TaskKind.FINISH,
+        0,
+        TaskState.QUEUED,
+        now + republish_after,
+        run.namespace,
+        queue=run.queue,
+        published=1,
     )
 
 

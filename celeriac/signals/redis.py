@@ -61,7 +61,9 @@ class _Listener(threading.Thread):
     def run(self) -> None:
         pause = 0.05
         while not self._over.is_set():
-            client: Any = redis.Redis.from_url(self._url, socket_connect_timeout=2.0, retry=Retry(ExponentialBackoff(), 0))
+            client: Any = redis.Redis.from_url(
+                self._url, socket_connect_timeout=2.0, retry=Retry(ExponentialBackoff(), 0)
+            )
             pubsub = client.pubsub(ignore_subscribe_messages=True)
             try:
                 pubsub.subscribe(*self._channels)
@@ -82,5 +84,5 @@ class _Listener(threading.Thread):
         channel, data = (each.decode("utf-8", "replace") for each in (message["channel"], message["data"]))
         try:
             self._on_message(channel, data)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever a message brings about, listening goes on
             _LOG.exception("a message on %s could not be handled", channel)

@@ -15,9 +15,7 @@ from celeriac.payloads import Json
 
 TURN: Final = (TaskKind.TURN, 0)
 """The key of a run's turn row among the run's task rows."""
-_ENDED_FROM_OUTSIDE: Final = frozenset(
-    {WorkflowStatus.PAUSED, WorkflowStatus.TERMINATED, WorkflowStatus.TIMED_OUT}
-)
+_ENDED_FROM_OUTSIDE: Final = frozenset({WorkflowStatus.PAUSED, WorkflowStatus.TERMINATED, WorkflowStatus.TIMED_OUT})
 
 
 def ref(run: Run) -> RunRef:
@@ -118,9 +116,7 @@ def queued(row: Task, due_at: Micros | None, *, published: int = 0) -> Task:
 
     :param published: 1 where whoever queues it publishes it too, and ``due_at`` is when that counts as lost.
     """
-    return replace(
-        row, state=TaskState.QUEUED, token=None, due_at=due_at, lease_until=None, published=published
-    )
+    return replace(row, state=TaskState.QUEUED, token=None, due_at=due_at, lease_until=None, published=published)
 
 
 def turn_woken(row: Task, status: WorkflowStatus, due_at: Micros) -> tuple[Task, bool]:

@@ -32,9 +32,7 @@ def copy(row: R) -> R:
     :raises TypeError: a value that JSON can't hold.
     """
     values = {name: getattr(row, name) for name in _JSON_FIELDS[type(row)]}
-    return replace(
-        row, **{name: from_text(to_text(value)) for name, value in values.items() if value is not None}
-    )
+    return replace(row, **{name: from_text(to_text(value)) for name, value in values.items() if value is not None})
 
 
 def copy_item(item: InboxItem) -> InboxItem:

@@ -103,24 +103,18 @@ class _EnvironmentRegistry(Registry):
 
     def adopt(self, workflow: Any) -> WorkflowDefinition | str:
         """Take in a workflow that was declared elsewhere."""
-        definition = (
-            workflow if isinstance(workflow, WorkflowDefinition) else getattr(workflow, "definition", None)
-        )
+        definition = workflow if isinstance(workflow, WorkflowDefinition) else getattr(workflow, "definition", None)
         if isinstance(definition, WorkflowDefinition):
             if self.workflow(definition.name) is not definition:
                 self.add_workflow(definition)
             return definition
         if isinstance(workflow, str):
             return workflow
-        raise InvalidCall(
-            f"{workflow!r} is no workflow; declare it with @workflow_env.workflow or @durable.workflow"
-        )
+        raise InvalidCall(f"{workflow!r} is no workflow; declare it with @workflow_env.workflow or @durable.workflow")
 
 
 def _is_celery_task(reference: Any) -> bool:
-    return callable(getattr(reference, "apply_async", None)) and isinstance(
-        getattr(reference, "name", None), str
-    )
+    return callable(getattr(reference, "apply_async", None)) and isinstance(getattr(reference, "name", None), str)
 
 
 class WorkflowEnvironment:
@@ -220,8 +214,13 @@ class WorkflowEnvironment:
     # -- running -------------------------------------------------------------------------------------------------------
 
     def start(
-        self, workflow: Any, /, *args: Any, id: str | None = None, **kwargs: Any
-    ) -> WorkflowHandle[Any]:  # noqa: A002 - what else
+        self,
+        workflow: Any,
+        /,
+        *args: Any,
+        id: str | None = None,  # noqa: A002 - what else
+        **kwargs: Any,
+    ) -> WorkflowHandle[Any]:
         """Start a workflow; nothing of it runs before time is given to it: ``settle``, ``advance``, or its handle's ``result``.
 
         :param id: its workflow id.

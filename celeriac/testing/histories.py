@@ -166,9 +166,7 @@ def replay_every_prefix(
     cut = list(steps(history))
     definitions = definitions if definitions is not None else Registry()
     for index, step in enumerate(cut):
-        live = LiveRun(
-            definition, run_id=run_id, workflow_id=workflow_id, definitions=definitions, only_looks=True
-        )
+        live = LiveRun(definition, run_id=run_id, workflow_id=workflow_id, definitions=definitions, only_looks=True)
         try:
             before = [each for each in history if each.number < _first_of(step, cut[:index])]
             feed(live, before)
@@ -184,7 +182,7 @@ def _first_of(step: Step, before: Sequence[Step]) -> int:
 def _take(live: LiveRun, step: Step) -> None:
     event = step.input.event()
     if not isinstance(event, events.Input):
-        raise AssertionError(f"event {step.input.number} is no input")
+        raise AssertionError(f"event {step.input.number} is no input")  # noqa: TRY004 - what tests raise
     recorded = [each.event() for each in step.effects]
     unrepeatable = (events.SideEffectRecorded, events.PatchMarked)
     if live.patches or any(isinstance(each, unrepeatable) for each in recorded):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from celery import Task
-from shop.celery import app
 
+from shop.celery import app
 
 CARD_LIMIT = 1_000_000
 """In cents."""

@@ -23,17 +23,15 @@ from pytest_celery import (
 from celeriac.embedded import EmbeddedRedis
 from celeriac.errors import StoreError
 from celeriac.stores.sql import migrate
-from tests.acceptance import workerapp
+from tests.acceptance import shop, workerapp
 from tests.acceptance.processes import LocalRedis, LocalWorker
 from tests.acceptance.shop import STEP_QUEUE, open_shop
-from tests.acceptance.stage import Stage
+from tests.acceptance.stage import Measured, Stage
 from tests.servers import PostgresServer
 
 HERE = Path(__file__).parent
 REPUBLISH_AFTER = 2.0
 """Seconds until a lost message is made up for the first time, and, a little longer, each time after that."""
-TEST_LIMIT = 60
-"""Seconds."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,7 +39,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.acceptance)
-            item.add_marker(pytest.mark.timeout(TEST_LIMIT))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -54,6 +51,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             report.sections.append(("Open runs", stage.state()))
         report.sections.append(("Workers", stage.logs()))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was measured, which is asserted nowhere."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name} {value:g}  {report.nodeid.rpartition('::')[2]}")
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Measured:
+    """Note a number to be shown at the end."""
+    return lambda name, value: request.node.user_properties.append((name, value))
 
 
 # -- in the place of containers ------------------------------------------------------------------------------------------
@@ -87,6 +97,11 @@ def default_worker_container_cls() -> type[CeleryWorkerContainer]:
 @pytest.fixture
 def default_worker_app_module() -> ModuleType:
     return workerapp
+
+
+@pytest.fixture
+def default_worker_tasks() -> set[ModuleType]:
+    return {shop}  # the stock ones would have each worker import pytest-celery
 
 
 class _ShopSetup(CeleryTestSetup):
@@ -171,11 +186,11 @@ def stage(
     tmp_path: Path,
 ) -> Iterator[Stage]:
     """Store, broker and client; workers are started by the test."""
-    shop = open_shop(celery_setup_app)
+    opened = open_shop(celery_setup_app)
     folder = tmp_path / "shop"
     folder.mkdir()
-    shop.durable.runtime.store.check()
-    stage = Stage(shop, redis_server, folder, default_worker_env, default_worker_initial_content)
+    opened.durable.runtime.store.check()
+    stage = Stage(opened, redis_server, folder, default_worker_env, default_worker_initial_content)
     try:
         yield stage
     finally:

@@ -36,9 +36,7 @@ class LocalProcess:
 
     attrs: Final[dict[str, Any]] = {"NetworkSettings": {"Networks": {}, "Ports": {}}}
 
-    def __init__(
-        self, name: str, argv: Sequence[str], env: Mapping[str, str], folder: Path, ident: str
-    ) -> None:
+    def __init__(self, name: str, argv: Sequence[str], env: Mapping[str, str], folder: Path, ident: str) -> None:
         self.name = name
         self.id = ident
         self._argv = list(argv)
@@ -137,9 +135,7 @@ class LocalWorker(CeleryWorkerContainer):
     """A real ``celery worker`` in a process of its own."""
 
     @classmethod
-    def launch(
-        cls, name: str, argv: Sequence[str], env: Mapping[str, str], content: Mapping[str, bytes]
-    ) -> Self:
+    def launch(cls, name: str, argv: Sequence[str], env: Mapping[str, str], content: Mapping[str, bytes]) -> Self:
         """Start one in a folder of its own.
 
         :param argv: its command, as :meth:`command` returns it.
@@ -151,11 +147,7 @@ class LocalWorker(CeleryWorkerContainer):
             folder.joinpath(path).write_bytes(data)
         ident = uuid.uuid4().hex
         argv = [sys.executable, "-m", *(each.replace("%h", ident[:12]) for each in argv)]
-        found = cls(
-            LocalProcess(
-                name, argv, {**env, "PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY}"}, folder, ident
-            )
-        )
+        found = cls(LocalProcess(name, argv, {**env, "PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY}"}, folder, ident))
         found.folder = folder
         return found
 

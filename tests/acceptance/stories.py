@@ -59,18 +59,19 @@ def completed(command: int, result: Any) -> Line:
 
 
 def story_of_steps(count: int, *, attempts: dict[int, int] | None = None, workflow: str = "steps") -> Story:
-    """Return the story of a run of ``steps`` or ``row``.
+    """Return the story of a run of ``steps``, ``row`` or ``quick_row``.
 
     :param attempts: which attempt brought the result of a step, where that was not the first.
     """
     found = attempts or {}
     told = [started(workflow, count)]
+    name = "quick" if workflow == "quick_row" else "step"
     for number in range(count):
-        told += done(number + 1, number, attempt=found.get(number, 1))
+        told += done(number + 1, number, attempt=found.get(number, 1), name=name)
     return [*told, completed(count + 1, result_of_steps(count, workflow))]
 
 
 def result_of_steps(count: int, workflow: str = "steps") -> Any:
-    """Return the result of a run of ``steps`` or ``row``."""
+    """Return the result of a run of ``steps``, ``row`` or ``quick_row``."""
     squares: Sequence[int] = [number * number for number in range(count)]
-    return sum(squares) if workflow == "row" else squares
+    return squares if workflow == "steps" else sum(squares)

@@ -9,8 +9,8 @@ from celery import Celery
 from celery.result import AsyncResult
 
 from celeriac.errors import WorkflowTerminatedError
-from tests.acceptance.stage import QUEUE, Stage, process, until
-from tests.acceptance.stories import done, outcome, result_of_steps, scheduled, started, story_of_steps
+from tests.acceptance.stage import PATIENCE, QUEUE, Stage, process, slack, until
+from tests.acceptance.stories import result_of_steps, scheduled, started, story_of_steps
 
 STEPS = "steps"
 """The queue of steps, in tests that have one."""
@@ -32,7 +32,7 @@ def lose(stage: Stage, queue: str) -> float:
 def made_up_for(stage: Stage, queue: str, lost: float) -> None:
     """Wait for the message that takes the lost one's place: not later than it has to come."""
     until(f"a message in {queue!r}", lambda: stage.redis.llen(queue) == 1)
-    assert time.monotonic() - lost < stage.republish_after + 1.5
+    assert time.monotonic() - lost < stage.republish_after + slack()
 
 
 # -- twice -----------------------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_a_start_from_a_program_without_celeriac_delivered_three_times_is_one_ru
 
     first, second = stage.two()
 
-    assert sent.get(timeout=25) == result_of_steps(2)
+    assert sent.get(timeout=PATIENCE) == result_of_steps(2)
     stranger.close()
     handle = stage.shop.durable.handle(sent.id)
     assert handle.result(timeout=1) == result_of_steps(2)
@@ -138,7 +138,7 @@ def test_a_lost_last_message_is_made_up_for(stage: Stage) -> None:
     stage.worker(concurrency=1)
 
     with pytest.raises(WorkflowTerminatedError, match="no longer wanted"):
-        result.get(timeout=25)
+        result.get(timeout=PATIENCE)
     with pytest.raises(WorkflowTerminatedError, match="no longer wanted"):
         result.handle.result(timeout=1)
     assert stage.story(result) == [

@@ -48,7 +48,9 @@ def test_the_database_goes_away_and_comes_back(stage: Stage, postgres_server: Po
 
 
 @pytest.mark.parametrize("lease", [6.0])
-def test_an_activity_that_may_not_run_twice_outlives_the_database(stage: Stage, postgres_server: PostgresServer) -> None:
+def test_an_activity_that_may_not_run_twice_outlives_the_database(
+    stage: Stage, postgres_server: PostgresServer
+) -> None:
     stage.worker()
     stage.hold("after step 1")
     result = stage.shop.only_once.delay()
@@ -75,7 +77,7 @@ def test_all_connections_are_cut_again_and_again(stage: Stage, store_url: str, p
             connection.execute(cut, {"name": store_url.rpartition("/")[2]})
     engine.dispose()
 
-    until("all have closed", lambda: all(not stage.run(each).status.open for each in results), within=50)
+    until("all have closed", lambda: all(not stage.run(each).status.open for each in results), within=80)
     for result in results:
         assert result.handle.result(timeout=1) == result_of_steps(5, "row")
         assert without_attempts(stage.story(result)) == story_of_steps(5, workflow="row")

@@ -78,7 +78,7 @@ def test_a_broker_that_is_emptied_again_and_again(stage: Stage) -> None:
     for _ in range(10):
         results += [stage.shop.row.delay(3) for _ in range(2)]
         stage.redis.flushall()
-    until("all have closed", lambda: all(not stage.run(each).status.open for each in results), within=50)
+    until("all have closed", lambda: all(not stage.run(each).status.open for each in results), within=80)
 
     for result in results:
         assert result.handle.result(timeout=1) == result_of_steps(3, "row")
@@ -100,7 +100,10 @@ def test_a_broker_that_is_away_for_a_while(stage: Stage) -> None:
     started_meanwhile = stage.shop.steps.delay(1)
     everything.signal("parcel", "meanwhile")
     stage.release("after step 0")
-    until("the outcome is recorded", lambda: "activity" not in {each.kind for each in stage.store.tasks(everything.run_id)})
+    until(
+        "the outcome is recorded",
+        lambda: "activity" not in {each.kind for each in stage.store.tasks(everything.run_id)},
+    )
     stage.server.start()
 
     stage.results([everything], [0, "meanwhile", 1])

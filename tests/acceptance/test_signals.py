@@ -80,7 +80,12 @@ def test_a_message_on_the_channel_is_recorded_once_though_all_hear_it(stage: Sta
 def test_a_message_on_the_channel_for_nobody_harms_nobody(stage: Stage) -> None:
     worker = stage.worker()
     stage.listening(1)
-    for text in ("not JSON", "[]", '{"workflow_id": 1, "name": "parcel"}', '{"workflow_id": "unknown", "name": "parcel"}'):
+    for text in (
+        "not JSON",
+        "[]",
+        '{"workflow_id": 1, "name": "parcel"}',
+        '{"workflow_id": "unknown", "name": "parcel"}',
+    ):
         stage.redis.publish("celeriac:shop:signals", text)
     result = stage.shop.collect.delay(1)
     until("it waits", lambda: stage.run(result).turns)

@@ -129,9 +129,7 @@ class LowerCase:
         (LowerCase, None, "sqlite:///lower.db"),
     ],
 )
-def test_an_app_may_be_configured_in_every_way_celery_knows(
-    module: type, namespace: str | None, store: str
-) -> None:
+def test_an_app_may_be_configured_in_every_way_celery_knows(module: type, namespace: str | None, store: str) -> None:
     app = Celery("shop", set_as_current=False)
     app.config_from_object(module, namespace=namespace)
     settings = Settings.load(app.conf, env={})
@@ -256,9 +254,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(
         ),
     ],
 )
-def test_a_value_that_cannot_work_is_refused_where_it_is_written(
-    written: dict[str, Any], message: str
-) -> None:
+def test_a_value_that_cannot_work_is_refused_where_it_is_written(written: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError) as told:
         Settings(_env={}, **written)
     assert str(told.value) == message

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from celeriac import ActivityError, InvalidCall, PayloadError, RetryPolicy, WorkflowContext, activity_context, activity_running
+from celeriac import (
+    ActivityError,
+    InvalidCall,
+    PayloadError,
+    RetryPolicy,
+    WorkflowContext,
+    activity_context,
+    activity_running,
+)
 from celeriac.orchestrator.attempts import AttemptEnd, activity_id
 from celeriac.orchestrator.model import SECOND, Claim
 from celeriac.orchestrator.status import TaskKind, TaskState
@@ -208,7 +216,16 @@ def test_an_activity_knows_what_it_is_part_of(env: Env) -> None:
     def charge() -> None:
         context = activity_context()
         assert activity_running()
-        seen.append((context.workflow_id, context.run_id, context.activity, context.activity_id, context.attempt, context.details))
+        seen.append(
+            (
+                context.workflow_id,
+                context.run_id,
+                context.activity,
+                context.activity_id,
+                context.attempt,
+                context.details,
+            )
+        )
 
     @env.workflow
     async def fulfil(ctx: WorkflowContext) -> None:
@@ -229,7 +246,7 @@ def test_heartbeat_details_come_back_as_they_were(env: Env) -> None:
     def copy() -> None:
         context = activity_context()
         found.append(context.details)
-        with pytest.raises(PayloadError, match="heartbeat details of activity 'copy': a value of type .*object can't"):
+        with pytest.raises(PayloadError, match=r"heartbeat details of activity 'copy': a value of type .*object can't"):
             context.heartbeat(object())
         context.heartbeat({"done": {1, 2}, "at": (1, "a")})
         if context.attempt == 1:
@@ -277,14 +294,19 @@ def test_what_happens_under_way_is_visible(env: Env) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"max_attempts": 0}, "RetryPolicy(max_attempts=0): at least 1 (the first attempt counts), or None for no limit"),
-        ({"max_attempts": True}, "RetryPolicy(max_attempts=True): at least 1 (the first attempt counts), or None for no limit"),
+        (
+            {"max_attempts": 0},
+            "RetryPolicy(max_attempts=0): at least 1 (the first attempt counts), or None for no limit",
+        ),
+        (
+            {"max_attempts": True},
+            "RetryPolicy(max_attempts=True): at least 1 (the first attempt counts), or None for no limit",
+        ),
         ({"backoff_coefficient": 0.5}, "RetryPolicy(backoff_coefficient=0.5): the delays would shrink; at least 1"),
         ({"jitter": 2}, "RetryPolicy(jitter=2): a part of the delay, from 0 to 1"),
         (
             {"initial_interval": 100},
-            "RetryPolicy(max_interval=10 s) is shorter than initial_interval=100 s; numbers are seconds, "
-            "timedelta(milliseconds=...) says smaller ones",
+            "RetryPolicy(max_interval=10 s) is shorter than initial_interval=100 s; numbers are seconds, timedelta(milliseconds=...) says smaller ones",
         ),
     ],
 )
@@ -316,5 +338,5 @@ def test_options_survive_their_recording() -> None:
     assert read.to_json() == options.to_json()
     assert (read.retry.non_retryable, read.cancellation) == (("ValueError", "CardDeclined"), "wait")
     assert ActivityOptions().to_json() == {}
-    with pytest.raises(InvalidCall, match="an activity has no option 'timout'. Did you mean 'timeout'?"):
+    with pytest.raises(InvalidCall, match=r"an activity has no option 'timout'. Did you mean 'timeout'?"):
         ActivityOptions().merged({"timout": 5})

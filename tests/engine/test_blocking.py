@@ -80,7 +80,7 @@ def test_a_turn_that_waits_where_it_must_not_is_abandoned_by_the_wall_clock() ->
     async def doze(ctx: WorkflowContext) -> None:
         with ctx.unsafe():
             for _ in range(100):
-                time.sleep(0.02)
+                time.sleep(0.02)  # noqa: ASYNC251 - that is the point
 
     handle = env.start(doze)
     env.settle()
@@ -215,9 +215,10 @@ def test_a_store_that_is_away_is_nobody_s_fault(env: Env, monkeypatch: pytest.Mo
     def away(*_: Any) -> None:
         raise StoreUnavailable("connection refused")
 
-    with monkeypatch.context() as patch, pytest.raises(StoreUnavailable):
+    with monkeypatch.context() as patch:
         patch.setattr(env.executor.store, "commit", away)
-        env.settle()
+        with pytest.raises(StoreUnavailable):
+            env.settle()
     assert handle.status() == "running"
     env.advance(61)  # the turn's lease runs out
     assert handle.result() == "done"
@@ -314,9 +315,7 @@ def test_a_result_that_can_not_come_says_why(env: Env) -> None:
     handle = env.start(flow)
     with pytest.raises(ResultTimeout) as stuck:
         handle.result()
-    assert str(stuck.value) == (
-        f"workflow {handle.id!r} can't end by itself: it waits for signal 'go', a condition"
-    )
+    assert str(stuck.value) == (f"workflow {handle.id!r} can't end by itself: it waits for signal 'go', a condition")
     env.executor.pause(handle.id)
     with pytest.raises(ResultTimeout, match="can't end by itself: it is paused"):
         handle.result()

@@ -198,7 +198,7 @@ def test_tracing_uses_open_telemetry_where_it_is_installed(env: Env) -> None:
     provider = trace.TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "get_tracer", lambda name: provider.get_tracer(name))
+        patch.setattr(api, "get_tracer", provider.get_tracer)
         executor = apply_middleware(env.executor, with_tracing())
 
     @env.workflow

@@ -37,7 +37,9 @@ def test_the_arguments_of_a_workflow_are_refused_before_anything_is_started(regi
     async def flow(ctx: WorkflowContext, text: str) -> None: ...
 
     executor = LocalExecutor(registry)
-    with pytest.raises(PayloadError, match=r"the arguments of workflow 'flow' would take 1,004 bytes, more than the 1,000"):
+    with pytest.raises(
+        PayloadError, match=r"the arguments of workflow 'flow' would take 1,004 bytes, more than the 1,000"
+    ):
         executor.execute(declare(registry, "flow", flow), WorkflowOptions(input="x" * 1000))
     assert executor.list() == []
 
@@ -58,7 +60,9 @@ def test_a_result_that_is_too_large_fails_the_activity_without_another_attempt(r
         return str(await ctx.execute_activity("grow", 2000))
 
     executor = LocalExecutor(registry)
-    with pytest.raises(WorkflowFailedError, match="after 1 attempt: PayloadError: result of activity 'grow' would take 2,002 bytes"):
+    with pytest.raises(
+        WorkflowFailedError, match="after 1 attempt: PayloadError: result of activity 'grow' would take 2,002 bytes"
+    ):
         executor.run(declare(registry, "flow", flow))
 
 
@@ -82,4 +86,6 @@ def test_a_long_history_is_warned_of_once(registry: Registry, caplog: pytest.Log
     executor.engine.settings = EngineSettings(namespace="local", long_history=12)
     with caplog.at_level(logging.WARNING, "celeriac.engine"):
         assert executor.run(declare(registry, "flow", flow)) == 10
-    assert [each.getMessage().split(";")[0].split(" has ")[1] for each in caplog.records] == ["14 events in its history"]
+    assert [each.getMessage().split(";")[0].split(" has ")[1] for each in caplog.records] == [
+        "14 events in its history"
+    ]

@@ -62,14 +62,16 @@ def test_a_workflow_that_never_ends_is_waited_for_no_longer_than_asked(env: Env)
             await ctx.sleep(60)
 
     handle = env.start(tick)
-    with pytest.raises(ResultTimeout, match=r"has no result after 0.1 s: it waits for timer until .*, since .* It goes on"):
+    with pytest.raises(
+        ResultTimeout, match=r"has no result after 0.1 s: it waits for timer until .*, since .* It goes on"
+    ):
         handle.result(timeout=0.1)
 
 
 def test_a_run_that_waits_is_not_confused_by_one_that_is_blocked(env: Env) -> None:
     @env.workflow
     async def held(ctx: WorkflowContext) -> None:
-        open("/dev/null").close()  # noqa: PTH123, SIM115
+        open("/dev/null").close()  # noqa: ASYNC230, PTH123
 
     @env.workflow
     async def patient(ctx: WorkflowContext) -> str:

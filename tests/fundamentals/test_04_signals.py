@@ -194,8 +194,7 @@ def test_signals_may_be_handled_as_they_come(env: Env) -> None:
 def test_the_same_key_again_is_the_same_signal(env: Env) -> None:
     @env.workflow
     async def collect(ctx: WorkflowContext) -> list[int]:
-        got = [await ctx.wait_signal("n"), await ctx.wait_signal("n")]
-        return got
+        return [await ctx.wait_signal("n"), await ctx.wait_signal("n")]
 
     handle = env.start(collect)
     handle.signal("n", 1, key="k1")

@@ -83,7 +83,7 @@ def test_some_questions_are_answered_for_every_run(env: Env) -> None:
     assert handle.query("result") is None
     assert handle.query("waits") == ["signal 'go'"]
     assert handle.query("history") == env.history(handle)
-    assert [each.rsplit("/", 1)[1] for each in handle.query("stack")][0].startswith("test_05_queries.py:")
+    assert [each.partition(":")[0] for each in handle.query("stack")] == [__file__]
     handle.signal("go")
     handle.result()
     assert handle.query("status") == "completed"
@@ -142,7 +142,9 @@ def test_a_query_is_a_plain_function(env: Env) -> None:
         @ctx.query
         async def stage() -> None: ...
 
-    with pytest.raises(WorkflowFailedError, match="query 'stage' is 'async def', but a query only looks: write plain 'def'"):
+    with pytest.raises(
+        WorkflowFailedError, match="query 'stage' is 'async def', but a query only looks: write plain 'def'"
+    ):
         env.run(fulfil)
     assert issubclass(InvalidCall, TypeError)
 

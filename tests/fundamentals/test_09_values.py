@@ -49,7 +49,7 @@ class Customer(BaseModel):
 class Line:
     item: str
     price: Decimal
-    at: Point = Point(0, 0.0)
+    at: Point = Point(0, 0.0)  # noqa: RUF009 - a tuple can't be changed
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,11 @@ def test_what_does_not_fit_never_starts(env: Env) -> None:
     @env.workflow
     async def fulfil(ctx: WorkflowContext, order: Order, times: int = 1) -> None: ...
 
-    with pytest.raises(PayloadError, match="argument 'order' of workflow 'fulfil' does not fit Order: id: .*, got str"):
+    with pytest.raises(
+        PayloadError, match=r"argument 'order' of workflow 'fulfil' does not fit Order: id: .*, got str"
+    ):
         env.start(fulfil, {"id": "x"})
-    with pytest.raises(PayloadError, match="argument 'times' of workflow 'fulfil' does not fit int: .*, got str"):
+    with pytest.raises(PayloadError, match=r"argument 'times' of workflow 'fulfil' does not fit int: .*, got str"):
         env.start(fulfil, ORDER, times="often")
     with pytest.raises(InvalidCall) as refused:
         env.start(fulfil)
@@ -203,7 +205,9 @@ def test_an_unrecordable_result_fails_the_run_and_says_which(env: Env) -> None:
     async def fulfil(ctx: WorkflowContext):  # type: ignore[no-untyped-def]  # noqa: ANN202
         return Opaque()
 
-    with pytest.raises(WorkflowFailedError, match="PayloadError: result of workflow 'fulfil': a value of type .*Opaque can't"):
+    with pytest.raises(
+        WorkflowFailedError, match=r"PayloadError: result of workflow 'fulfil': a value of type .*Opaque can't"
+    ):
         env.run(fulfil)
 
 
@@ -219,7 +223,7 @@ def test_an_unrecordable_result_of_an_activity_fails_it_for_good(env: Env) -> No
     async def fulfil(ctx: WorkflowContext) -> int:
         return await ctx.execute_activity(charge)
 
-    with pytest.raises(WorkflowFailedError, match="result of activity 'charge' does not fit int"):
+    with pytest.raises(WorkflowFailedError, match=r"result of activity 'charge' does not fit int"):
         env.run(fulfil)
     assert calls == [1]
 
@@ -227,12 +231,14 @@ def test_an_unrecordable_result_of_an_activity_fails_it_for_good(env: Env) -> No
 def test_a_type_that_nobody_knows_how_to_record_is_refused_where_it_is_declared(env: Env) -> None:
     async def fulfil(ctx: WorkflowContext, thing: Opaque) -> None: ...
 
-    with pytest.raises(PayloadError, match="argument 'thing' of workflow 'fulfil': pydantic knows no way to record Opaque"):
+    with pytest.raises(
+        PayloadError, match=r"argument 'thing' of workflow 'fulfil': pydantic knows no way to record Opaque"
+    ):
         env.workflow(fulfil)
 
     def charge() -> Opaque:
         return Opaque()
 
-    with pytest.raises(PayloadError, match="result of activity 'charge': pydantic knows no way to record Opaque"):
+    with pytest.raises(PayloadError, match=r"result of activity 'charge': pydantic knows no way to record Opaque"):
         env.activity(charge)
     assert ActivityDefinition("charge", charge, lenient=True).result.annotation is Any

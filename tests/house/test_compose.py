@@ -39,8 +39,10 @@ def _parse(words: list[str]) -> tuple[click.Command, click.Context]:
         found = pkgutil.resolve_name(own[name]) if name in own else command.get_command(context, name)
         assert found is not None, f"no command {name!r}"
         command = found
-        rest = [] if isinstance(command, click.Group) else words
-        context = command.make_context(name, rest, parent=context)
+        if isinstance(command, click.Group):  # which would print its help without a command
+            context = click.Context(command, info_name=name, parent=context, obj=context.obj)
+        else:
+            context = command.make_context(name, words, parent=context)
     return command, context
 
 
@@ -142,9 +144,7 @@ def test_nothing_of_ours_begins_before_the_tables_are_there(name: str) -> None:
 def test_the_environment_is_made_of_settings_and_services_that_exist(name: str) -> None:
     environment = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
     Settings.load(env=environment)
-    hosts = {
-        match for value in environment.values() for match in re.findall(r"://(?:.*@)?([a-z]+)[:/]", value)
-    }
+    hosts = {match for value in environment.values() for match in re.findall(r"://(?:.*@)?([a-z]+)[:/]", value)}
     assert hosts == {"redis", "postgres"}
 
 

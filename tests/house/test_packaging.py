@@ -50,9 +50,7 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 def test_whatever_is_imported_is_required_or_in_an_extra() -> None:
     distributions = packages_distributions()
-    declared = _names(PROJECT["dependencies"]).union(
-        *(_names(EXTRAS[extra]) for extra in EXTRAS if extra != "dev")
-    )
+    declared = _names(PROJECT["dependencies"]).union(*(_names(EXTRAS[extra]) for extra in EXTRAS if extra != "dev"))
     declared |= COMPANIONS
     undeclared = {
         f"{file}: {package}"

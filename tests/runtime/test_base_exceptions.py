@@ -193,7 +193,7 @@ def test_ctrl_c_goes_through_and_leaves_the_run_as_it_was(env: Env, plain: bool)
     ]
 
 
-class TimeIsUp(Exception):  # noqa: N818
+class TimeIsUp(Exception):
     """What an executor raises into the thread from outside."""
 
 

@@ -276,9 +276,7 @@ print(*order)
 
 
 def test_it_lives_beside_gevents_hub() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", GEVENT], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", GEVENT], capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout.split(), done.stderr) == (["a0", "b0", "a1", "b1", "a2", "b2"], "")
 
 

@@ -51,7 +51,9 @@ def golden() -> list[dict[str, Any]]:
     return json.loads(GOLDEN.read_text())  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("written", golden() if GOLDEN.exists() else [], ids=lambda each: f"{each['type']} {each['version']}")
+@pytest.mark.parametrize(
+    "written", golden() if GOLDEN.exists() else [], ids=lambda each: f"{each['type']} {each['version']}"
+)
 def test_what_was_written_is_read_with_all_its_fields(written: dict[str, Any]) -> None:
     event = events.decode(written["type"], written["version"], written["data"])
     assert event.tag == written["type"]
@@ -88,18 +90,24 @@ def test_defaults_are_left_out_and_come_back() -> None:
 
 
 def test_what_is_not_known_is_said() -> None:
-    with pytest.raises(events.UnreadableHistory, match="holds an event 'moon_landed', which this version of celeriac does not"):
+    with pytest.raises(
+        events.UnreadableHistory, match=r"holds an event 'moon_landed', which this version of celeriac does not"
+    ):
         events.decode("moon_landed", 1, {})
-    with pytest.raises(events.UnreadableHistory, match="holds 'timer_fired' of version 9; this celeriac reads up to 1"):
+    with pytest.raises(
+        events.UnreadableHistory, match=r"holds 'timer_fired' of version 9; this celeriac reads up to 1"
+    ):
         events.decode("timer_fired", 9, {"timer": 1})
-    with pytest.raises(events.UnreadableHistory, match="holds a 'timer_fired' whose fields don't fit: .*'moon'"):
+    with pytest.raises(events.UnreadableHistory, match=r"holds a 'timer_fired' whose fields don't fit: .*'moon'"):
         HistoryEvent(1, "timer_fired", 0, {"moon": 1}).event()
 
 
 def test_an_older_version_is_brought_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events.TimerFired, "version", 3)
     monkeypatch.setattr(
-        events.TimerFired, "upcasts", {1: lambda data: {"number": data["timer"]}, 2: lambda data: {"timer": data["number"] + 100}}
+        events.TimerFired,
+        "upcasts",
+        {1: lambda data: {"number": data["timer"]}, 2: lambda data: {"timer": data["number"] + 100}},
     )
     assert events.decode("timer_fired", 1, {"timer": 1}) == events.TimerFired(101)
     assert events.decode("timer_fired", 2, {"number": 1}) == events.TimerFired(101)

@@ -80,9 +80,7 @@ FORBIDDEN: list[tuple[Callable[[], Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("action", "call", "replacement"), FORBIDDEN, ids=[call for _, call, _ in FORBIDDEN])
-def test_a_forbidden_call_is_named_with_its_replacement(
-    action: Callable[[], Any], call: str, replacement: str
-) -> None:
+def test_a_forbidden_call_is_named_with_its_replacement(action: Callable[[], Any], call: str, replacement: str) -> None:
     drive = Drive()
     with pytest.raises(ForbiddenCallError) as caught:
         in_workflow(action, drive)

@@ -54,13 +54,9 @@ def test_the_clock_is_what_the_runtime_says(drive: Drive) -> None:
     ],
 )
 @pytest.mark.parametrize("absolute", [False, True])
-def test_a_delay_is_rounded_up_to_the_millisecond(
-    drive: Drive, asked: float, started: float, absolute: bool
-) -> None:
+def test_a_delay_is_rounded_up_to_the_millisecond(drive: Drive, asked: float, started: float, absolute: bool) -> None:
     drive.loop.now = EPOCH + 0.123
-    timer = (
-        drive.loop.call_at(drive.loop.now + asked, print) if absolute else drive.loop.call_later(asked, print)
-    )
+    timer = drive.loop.call_at(drive.loop.now + asked, print) if absolute else drive.loop.call_later(asked, print)
     assert isinstance(timer, WorkflowTimer)
     assert timer.delay == pytest.approx(started, abs=1e-9) or (absolute and asked < 1e-6 and timer.delay == 0)
 
@@ -413,9 +409,7 @@ def test_a_loop_is_an_asyncio_loop(drive: Drive) -> None:
 
 def test_a_timer_number_is_the_runtimes() -> None:
     timers: list[WorkflowTimer] = []
-    loop = WorkflowLoop(
-        on_timer_started=lambda timer, _: timers.append(timer), on_timer_cancelled=lambda timer: None
-    )
+    loop = WorkflowLoop(on_timer_started=lambda timer, _: timers.append(timer), on_timer_cancelled=lambda timer: None)
     loop.call_later(1, print)
     assert timers[0].number is None
     loop.close()

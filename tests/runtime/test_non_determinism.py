@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -90,10 +91,8 @@ async def a_side_effect_later(ctx: WorkflowContext) -> str:
 
 
 async def a_side_effect_and_all_is_caught(ctx: WorkflowContext) -> str:
-    try:
+    with contextlib.suppress(BaseException):
         ctx.side_effect(lambda: 1)
-    except BaseException:  # noqa: BLE001, S110
-        pass
     return await original(ctx)
 
 
@@ -159,7 +158,6 @@ def test_every_way_to_part_holds_the_run(env: Env, changed: Flow) -> None:
         "timer_canceled #2",
         "workflow_completed -> 'done'",
     ]
-
 
 
 def test_a_held_run_is_tried_again_less_and_less_often(env: Env) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from celeriac import ActivityError, RetryPolicy, WorkflowContext
@@ -198,7 +198,12 @@ def _declare(env: Env) -> None:
             return _told(error)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=150,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(PROGRAMS, OUTSIDE)
 def test_every_mode_comes_to_the_same(program: Node, outside: list[Any]) -> None:
     expected = _play("cached", program, outside)

@@ -34,8 +34,7 @@ def test_it_stands_in_the_history_and_the_run_goes_on(env: Env, early: bool) -> 
     assert handle.result() is True
     assert env.story(handle) == [
         "workflow_started fulfil()",
-        "signal_rejected approved('perhaps'): payload of signal 'approved' does not fit bool: Input should be a valid "
-        "boolean, unable to interpret input, got str",
+        "signal_rejected approved('perhaps'): payload of signal 'approved' does not fit bool: Input should be a valid boolean, unable to interpret input, got str",
         "signal_rejected aproved(True): workflow 'fulfil' takes no signal 'aproved'. Did you mean 'approved'?",
         f"signal_received approved(True){' early' if early else ''}",
         "workflow_completed -> True",
@@ -56,10 +55,8 @@ def test_what_can_not_be_decoded_is_rejected_where_nothing_is_declared(env: Env)
     handle.result()
     assert env.story(handle) == [
         "workflow_started fulfil()",
-        "signal_rejected approved({'__type__': 'datetime', '__value__': 'yesterday'}): payload of signal 'approved': recorded "
-        "value of the kind 'datetime' can't be read: ValueError: Invalid isoformat string: 'yesterday'",
-        "signal_rejected approved({'__type__': 'lambda', '__value__': 1}): payload of signal 'approved': recorded value of "
-        "the unknown kind 'lambda' can't be read",
+        "signal_rejected approved({'__type__': 'datetime', '__value__': 'yesterday'}): payload of signal 'approved': recorded value of the kind 'datetime' can't be read: ValueError: Invalid isoformat string: 'yesterday'",
+        "signal_rejected approved({'__type__': 'lambda', '__value__': 1}): payload of signal 'approved': recorded value of the unknown kind 'lambda' can't be read",
         "signal_received approved({'__type__': 'datetime', '__value__': '2030-01-01T00:00:00'}) early",
         "workflow_completed -> {'__type__': 'datetime', '__value__': '2030-01-01T00:00:00'}",
     ]

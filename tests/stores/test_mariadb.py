@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -26,8 +25,6 @@ def server() -> Iterator[MariaServer]:
     try:
         server = MariaServer()
     except ServerMissing as missing:
-        if os.environ.get("CI") == "true":
-            raise
         pytest.skip(str(missing))
     with server:
         yield server

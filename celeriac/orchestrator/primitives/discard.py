@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 PATIENCE: Final = 100
 """How many awaits, one after the other, code that is discarded may make before it is left where it stands."""
 
-_left_standing: list[
-    object
-] = []  # referenced for good: collected, they would run on and complain on standard error
+_left_standing: list[object] = []  # referenced for good: collected, they would run on and complain on standard error
 
 
 class RunDiscarded(BaseException):

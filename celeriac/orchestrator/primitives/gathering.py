@@ -121,9 +121,7 @@ class AsCompleted:
         self._left = len(self._todo)
         for future in self._todo:
             future.add_done_callback(self._one_is_done)
-        self._timer = (
-            loop.call_later(timeout, self._time_is_up) if timeout is not None and self._todo else None
-        )
+        self._timer = loop.call_later(timeout, self._time_is_up) if timeout is not None and self._todo else None
 
     def __iter__(self) -> AsCompleted:
         return self

@@ -45,9 +45,7 @@ def _hand_out_permits(self: Any) -> None:
 async def wait(self: Any) -> bool:
     """Take ``Condition.wait``'s place."""
     if not self.locked():
-        raise RuntimeError(
-            "Condition.wait() needs the condition's lock: async with condition: await condition.wait()"
-        )
+        raise RuntimeError("Condition.wait() needs the condition's lock: async with condition: await condition.wait()")
     waiter = self._get_loop().create_future()
     self.release()
     try:

@@ -41,9 +41,7 @@ def leave_loop(outer: Outer) -> None:
 
 if sys.version_info >= (3, 12):
 
-    def _swap_current_task(
-        loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None
-    ) -> asyncio.Task[Any] | None:
+    def _swap_current_task(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> asyncio.Task[Any] | None:
         """Since 3.14 there is one current task per thread, and none may be entered while another is."""
         previous: asyncio.Task[Any] | None = asyncio.tasks._swap_current_task(loop, task)  # type: ignore[attr-defined]  # noqa: SLF001
         return previous

@@ -142,10 +142,7 @@ class Attempting(ContractBase):
         run = world.start()
         run = world.commit(run, tasks=[world.timer(run, 1)])
         assert _claim(world, run, seq=1) is None
-        assert (
-            world.store.claim_activity("0" * 32, 1, attempt=1, inner=0, token="t", lease=MINUTE, worker="w")
-            is None
-        )
+        assert world.store.claim_activity("0" * 32, 1, attempt=1, inner=0, token="t", lease=MINUTE, worker="w") is None
 
     def test_an_activity_of_a_closed_run_can_not_be_claimed(self, world: World) -> None:
         run = world.scheduled()
@@ -153,9 +150,7 @@ class Attempting(ContractBase):
         assert _claim(world, run) is None
 
     @pytest.mark.parametrize("status", [WorkflowStatus.BLOCKED, WorkflowStatus.PAUSED])
-    def test_an_activity_of_a_blocked_or_paused_run_can_be_claimed(
-        self, world: World, status: WorkflowStatus
-    ) -> None:
+    def test_an_activity_of_a_blocked_or_paused_run_can_be_claimed(self, world: World, status: WorkflowStatus) -> None:
         run = world.scheduled()
         if status is WorkflowStatus.PAUSED:
             world.store.set_status(run.run_id, status)
@@ -330,9 +325,7 @@ class Attempting(ContractBase):
             assert world.store.heartbeat(claim.fence, {"row": 1}) is Pulse.ALIVE
         row = world.row(run)
         assert span.covers(row.heartbeat_by, plus=10 * SECOND)
-        assert row == replace(
-            claim.task, details={"row": 1}, heartbeat_by=row.heartbeat_by, due_at=row.heartbeat_by
-        )
+        assert row == replace(claim.task, details={"row": 1}, heartbeat_by=row.heartbeat_by, due_at=row.heartbeat_by)
 
     def test_a_heartbeat_of_an_activity_without_such_a_deadline_keeps_details(self, world: World) -> None:
         run = world.scheduled()

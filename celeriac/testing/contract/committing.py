@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     from celeriac.testing.contract.world import World
 
 CLOSING = [
-    (before, after)
-    for before in sorted(OPEN)
-    for after in sorted(CLOSED)
-    if before is not WorkflowStatus.PAUSED
+    (before, after) for before in sorted(OPEN) for after in sorted(CLOSED) if before is not WorkflowStatus.PAUSED
 ]
 
 
@@ -147,9 +144,7 @@ class Committing(ContractBase):
         ahead = world.a_commit(replace(run, version=5), SignalReceived("a"))
         _refused(world, run, ahead, CommitOutcome.CONFLICT)
 
-    def test_a_commit_made_again_after_a_lost_answer_is_a_conflict_and_written_once(
-        self, world: World
-    ) -> None:
+    def test_a_commit_made_again_after_a_lost_answer_is_a_conflict_and_written_once(self, world: World) -> None:
         run = world.start()
         commit = world.a_commit(run, SignalReceived("a"), tasks=[world.timer(run)])
         world.store.commit(commit)
@@ -187,9 +182,7 @@ class Committing(ContractBase):
     def test_a_message_that_is_not_in_the_inbox_can_not_be_consumed(self, world: World) -> None:
         run = world.start()
         world.signal(run, "a")
-        commit = world.a_commit(
-            world.read(run), SignalReceived("a"), consumed=[1, 2], tasks=[world.timer(run)]
-        )
+        commit = world.a_commit(world.read(run), SignalReceived("a"), consumed=[1, 2], tasks=[world.timer(run)])
         _refused(world, run, commit, CommitOutcome.CONFLICT)
 
     def test_a_message_can_not_be_consumed_twice(self, world: World) -> None:
@@ -240,9 +233,7 @@ class Committing(ContractBase):
         world.store.remove_task(run.run_id, TaskKind.ACTIVITY, 1)
         _refused(world, run, world.a_commit(run, settles=fence), CommitOutcome.FENCED)
 
-    def test_the_version_is_looked_at_before_the_fence_and_the_fence_before_the_inbox(
-        self, world: World
-    ) -> None:
+    def test_the_version_is_looked_at_before_the_fence_and_the_fence_before_the_inbox(self, world: World) -> None:
         run = world.scheduled()
         gone = Fence(run.run_id, TaskKind.ACTIVITY, 1, "gone")
         commit = world.a_commit(run, settles=gone)

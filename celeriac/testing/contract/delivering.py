@@ -109,9 +109,7 @@ class Delivering(ContractBase):
         before = world.everything(run)
         closed = Delivery(DeliveryOutcome.CLOSED, _ref(run))
         assert world.signal(run) == closed
-        assert (
-            world.store.deliver(world.message(), namespace=world.namespace, workflow_id="order-1") == closed
-        )
+        assert world.store.deliver(world.message(), namespace=world.namespace, workflow_id="order-1") == closed
         assert world.everything(run) == before
 
     def test_without_an_open_run_a_workflow_id_means_the_latest(self, world: World) -> None:
@@ -256,9 +254,7 @@ class Delivering(ContractBase):
         assert world.turn(run) == row
 
     @pytest.mark.parametrize("status", sorted(CLOSED))
-    def test_a_closed_run_can_be_neither_paused_nor_taken_up(
-        self, world: World, status: WorkflowStatus
-    ) -> None:
+    def test_a_closed_run_can_be_neither_paused_nor_taken_up(self, world: World, status: WorkflowStatus) -> None:
         run = world.closed(status=status)
         closed = Delivery(DeliveryOutcome.CLOSED, _ref(run))
         for wanted in (WorkflowStatus.PAUSED, WorkflowStatus.RUNNING):
@@ -268,9 +264,7 @@ class Delivering(ContractBase):
     def test_a_run_that_is_not_there_can_not_be_paused(self, world: World) -> None:
         assert world.store.set_status("0" * 32, WorkflowStatus.PAUSED) == Delivery(DeliveryOutcome.NOT_FOUND)
 
-    @pytest.mark.parametrize(
-        "status", sorted(set(WorkflowStatus) - {WorkflowStatus.PAUSED, WorkflowStatus.RUNNING})
-    )
+    @pytest.mark.parametrize("status", sorted(set(WorkflowStatus) - {WorkflowStatus.PAUSED, WorkflowStatus.RUNNING}))
     def test_set_status_only_pauses_and_takes_up(self, world: World, status: WorkflowStatus) -> None:
         run = world.idle()
         with pytest.raises(ValueError, match=status):

@@ -39,9 +39,7 @@ class Racing(ContractBase):
         for _ in range(self.rounds):
             key = uuid.uuid4().hex
             news = [world.new(start_key=key) for _ in range(CROWD)]
-            created = race(
-                *(partial(each.create, new) for each, new in zip(_crowd(world), news, strict=True))
-            )
+            created = race(*(partial(each.create, new) for each, new in zip(_crowd(world), news, strict=True)))
             outcomes: Counter[Outcome] = Counter(each.outcome for each in created)
             assert outcomes == {CreateOutcome.CREATED: 1, CreateOutcome.SAME_START: CROWD - 1}
             assert len({each.run.run_id for each in created}) == 1
@@ -49,9 +47,7 @@ class Racing(ContractBase):
     def test_one_of_many_starts_gets_the_id(self, world: World) -> None:
         for number in range(self.rounds):
             news = [world.new(f"order-{number}") for _ in range(CROWD)]
-            created = race(
-                *(partial(each.create, new) for each, new in zip(_crowd(world), news, strict=True))
-            )
+            created = race(*(partial(each.create, new) for each, new in zip(_crowd(world), news, strict=True)))
             outcomes: Counter[Outcome] = Counter(each.outcome for each in created)
             assert outcomes == {CreateOutcome.CREATED: 1, CreateOutcome.OPEN_EXISTS: CROWD - 1}
             assert len({each.run.run_id for each in created}) == 1
@@ -102,9 +98,7 @@ class Racing(ContractBase):
         for _ in range(self.rounds):
             run = world.start()
             commits = [
-                world.a_commit(
-                    run, SignalReceived(f"s{n}"), SignalReceived(f"s{n}"), tasks=[world.timer(run, n)]
-                )
+                world.a_commit(run, SignalReceived(f"s{n}"), SignalReceived(f"s{n}"), tasks=[world.timer(run, n)])
                 for n in range(CROWD)
             ]
             outcomes = race(*(partial(s.commit, c) for s, c in zip(_crowd(world), commits, strict=True)))
@@ -149,12 +143,8 @@ class Racing(ContractBase):
         for _ in range(self.rounds):
             run = world.start()
             now = world.store.now()
-            run = world.commit(
-                run, tasks=[world.activity(run, number, due_at=now - 1) for number in range(rows)]
-            )
-            taken = race(
-                *(partial(store.take_due, world.namespace, limit=4, hold=MINUTE) for store in _crowd(world))
-            )
+            run = world.commit(run, tasks=[world.activity(run, number, due_at=now - 1) for number in range(rows)])
+            taken = race(*(partial(store.take_due, world.namespace, limit=4, hold=MINUTE) for store in _crowd(world)))
             first = [each.task.seq for batch in taken for each in batch]
             assert len(first) == len(set(first))
             assert sorted(first + [seq for _, _, seq in world.due()]) == list(range(rows))
@@ -164,10 +154,7 @@ class Racing(ContractBase):
         for _ in range(self.rounds):
             name = uuid.uuid4().hex
             got = race(
-                *(
-                    partial(store.hold_lease, name, f"holder-{n}", lease=MINUTE)
-                    for n, store in enumerate(_crowd(world))
-                )
+                *(partial(store.hold_lease, name, f"holder-{n}", lease=MINUTE) for n, store in enumerate(_crowd(world)))
             )
             assert sum(got) == 1
             assert world.store.hold_lease(name, f"holder-{got.index(True)}", lease=MINUTE) is True
@@ -214,9 +201,7 @@ class Racing(ContractBase):
         for _ in range(self.rounds):
             run = world.start("order")
             close = world.a_commit(run, status=WorkflowStatus.COMPLETED)
-            send = partial(
-                world.second.deliver, world.message(), namespace=run.namespace, workflow_id="order"
-            )
+            send = partial(world.second.deliver, world.message(), namespace=run.namespace, workflow_id="order")
             outcome, delivery = race(partial(world.store.commit, close), send)
             if outcome is CommitOutcome.COMMITTED:
                 assert delivery.outcome is DeliveryOutcome.CLOSED

@@ -36,9 +36,7 @@ class Relaying(ContractBase):
         row = world.row(run)
         with world.span() as span:
             found = list(world.store.take_due(world.namespace, limit=10, hold=MINUTE))
-        ref = RunRef(
-            run.run_id, run.workflow_id, world.namespace, run.name, "workflows", WorkflowStatus.RUNNING
-        )
+        ref = RunRef(run.run_id, run.workflow_id, world.namespace, run.name, "workflows", WorkflowStatus.RUNNING)
         assert found == [DueTask(row, ref, found[0].now, {"task_id": "t"})]
         assert span.covers(found[0].now)
 
@@ -134,9 +132,7 @@ class Relaying(ContractBase):
         run = world.start()
         run = world.commit(run, status=WorkflowStatus.FAILED, tasks=[world.finish(run, due_in=0)])
         found = world.store.take_due(world.namespace, limit=10, hold=0)
-        assert [(each.task.kind, each.run.status) for each in found] == [
-            (TaskKind.FINISH, WorkflowStatus.FAILED)
-        ]
+        assert [(each.task.kind, each.run.status) for each in found] == [(TaskKind.FINISH, WorkflowStatus.FAILED)]
         assert world.due(hold=0) == [(run.run_id, TaskKind.FINISH, 0)]
         assert world.store.remove_task(run.run_id, TaskKind.FINISH, 0) is True
         assert world.due() == []

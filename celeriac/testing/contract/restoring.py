@@ -47,9 +47,7 @@ def _same(state: WorkflowState, other: WorkflowState) -> bool:
 
 def _full(world: World) -> Run:
     """Return an open run that has something of everything."""
-    run = world.start(
-        "order-1", timeout=MINUTE, memo={"a": [1]}, origin={"task_id": "t"}, attributes={"n": 1}
-    )
+    run = world.start("order-1", timeout=MINUTE, memo={"a": [1]}, origin={"task_id": "t"}, attributes={"n": 1})
     rows = [world.activity(run, 1, heartbeat=MINUTE, start_to_close=MINUTE), world.timer(run, 2)]
     world.signal(run, "a")
     run = world.commit(run, (SignalReceived("a"), "a"), consumed=[1], tasks=rows, waits=["x"])
@@ -117,9 +115,7 @@ class Restoring(ContractBase):
         run = _full(world)
         state = _load(world, "order-1")
         world.signal(run, "d")
-        world.commit(
-            run, (SignalReceived("b"), "b"), consumed=[2], tasks=[world.activity(run, 9)], leave_due=True
-        )
+        world.commit(run, (SignalReceived("b"), "b"), consumed=[2], tasks=[world.activity(run, 9)], leave_due=True)
         world.store.save(state)
         assert _same(_load(world, "order-1"), state)
         assert world.keys(run) == [(TaskKind.ACTIVITY, 1), (TaskKind.TIMEOUT, 0), (TaskKind.TIMER, 2)]
@@ -277,9 +273,7 @@ class Restoring(ContractBase):
         new = world.new("order-1", start_key="task-1")
         assert world.store.create(new).outcome is CreateOutcome.CREATED
 
-    def test_a_run_deleted_and_created_again_does_not_take_commits_for_the_old_one(
-        self, world: World
-    ) -> None:
+    def test_a_run_deleted_and_created_again_does_not_take_commits_for_the_old_one(self, world: World) -> None:
         new = world.new("order-1")
         run = world.store.create(new).run
         late = world.a_commit(run, SignalReceived("late"))

@@ -16,9 +16,7 @@ from celeriac.testing.contract.base import ContractBase
 if TYPE_CHECKING:
     from celeriac.testing.contract.world import World
 
-FAILURES = sorted(
-    {WorkflowStatus.FAILED, WorkflowStatus.CANCELED, WorkflowStatus.TERMINATED, WorkflowStatus.TIMED_OUT}
-)
+FAILURES = sorted({WorkflowStatus.FAILED, WorkflowStatus.CANCELED, WorkflowStatus.TERMINATED, WorkflowStatus.TIMED_OUT})
 
 
 class Starting(ContractBase):
@@ -120,9 +118,7 @@ class Starting(ContractBase):
         assert list(world.store.tasks(again.run_id)) == []
 
     @pytest.mark.parametrize("status", sorted(CLOSED))
-    def test_the_same_start_is_the_same_run_however_it_closed(
-        self, world: World, status: WorkflowStatus
-    ) -> None:
+    def test_the_same_start_is_the_same_run_however_it_closed(self, world: World, status: WorkflowStatus) -> None:
         run = world.closed(start_key="task-1", status=status)
         again = world.store.create(world.new(run.workflow_id, start_key="task-1"))
         assert (again.outcome, again.run) == (CreateOutcome.SAME_START, run)
@@ -156,9 +152,7 @@ class Starting(ContractBase):
         again = world.store.create(world.new(run.workflow_id))
         assert (again.outcome, again.run) == (CreateOutcome.OPEN_EXISTS, run)
 
-    def test_a_start_that_found_an_open_run_may_be_made_again_when_that_has_closed(
-        self, world: World
-    ) -> None:
+    def test_a_start_that_found_an_open_run_may_be_made_again_when_that_has_closed(self, world: World) -> None:
         run = world.start("order-1")
         later = world.new("order-1")
         world.store.create(later)

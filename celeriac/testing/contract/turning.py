@@ -249,9 +249,7 @@ class Turning(ContractBase):
 
     def test_blocked_runs_are_woken_together(self, world: World) -> None:
         runs = [world.blocked(), world.blocked()]
-        others = [
-            world.in_status(status) for status in WorkflowStatus if status is not WorkflowStatus.BLOCKED
-        ]
+        others = [world.in_status(status) for status in WorkflowStatus if status is not WorkflowStatus.BLOCKED]
         others.append(world.start(turn_due=MINUTE))
         before = [world.everything(run) for run in others]
         assert world.due() == []
@@ -301,9 +299,7 @@ class Turning(ContractBase):
         assert world.everything(run) == before
 
     @pytest.mark.parametrize("status", sorted(CLOSED))
-    def test_the_turn_of_a_closed_run_can_not_be_given_back(
-        self, world: World, status: WorkflowStatus
-    ) -> None:
+    def test_the_turn_of_a_closed_run_can_not_be_given_back(self, world: World, status: WorkflowStatus) -> None:
         run = world.start()
         world.begin(run)
         run = world.commit(run, turn_token="turn", status=status)

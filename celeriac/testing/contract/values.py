@@ -79,9 +79,7 @@ class Values(ContractBase):
         state = world.store.load(world.namespace, odd)
         assert state is not None
         assert state.run.run_id == run.run_id
-        assert [each.run_id for each in world.store.list(world.namespace, RunFilter(workflow_id=odd))] == [
-            run.run_id
-        ]
+        assert [each.run_id for each in world.store.list(world.namespace, RunFilter(workflow_id=odd))] == [run.run_id]
         world.commit(run, status=WorkflowStatus.COMPLETED)
         assert world.store.delete(world.namespace, odd) == 1
 
@@ -134,9 +132,7 @@ class Values(ContractBase):
         world.store.release_turn(run.run_id, token="turn", delay=0, blocked=held)
         assert world.read(run).blocked == held
         status = WorkflowStatus.FAILED
-        run = world.commit(
-            run, status=status, result=value, failure=held, origin={"w": value}, waits=[repr(value)]
-        )
+        run = world.commit(run, status=status, result=value, failure=held, origin={"w": value}, waits=[repr(value)])
         assert (run.result, run.failure, run.origin) == (value, held, {"w": value})
         assert list(run.waits) == [repr(value)]
 
@@ -204,14 +200,10 @@ class Values(ContractBase):
         run = world.idle("order-1")
         state = world.store.load(world.namespace, "order-1")
         assert state is not None
-        row = world.activity(
-            run, due_at=at, schedule_to_start_by=at, schedule_to_close_by=at, start_to_close=at
-        )
+        row = world.activity(run, due_at=at, schedule_to_start_by=at, schedule_to_close_by=at, start_to_close=at)
         row = replace(row, started_at=at, lease_until=at, heartbeat_by=at, start_to_close_by=at, heartbeat=at)
         events = [replace(event, at=at) for event in state.history]
-        run = replace(
-            run, created_at=at, updated_at=at, closed_at=at, status=WorkflowStatus.FAILED, inbox_seq=1
-        )
+        run = replace(run, created_at=at, updated_at=at, closed_at=at, status=WorkflowStatus.FAILED, inbox_seq=1)
         inbox = [InboxItem(1, world.message(), at)]
         world.store.save(WorkflowState(run, events, inbox, [row]))
         again = world.store.load(world.namespace, "order-1")

@@ -175,8 +175,7 @@ class World:
         now = self.store.now()
         pairs = [each if isinstance(each, tuple) else (each, None) for each in events]
         recorded = [
-            HistoryEvent.of(run.version + place, now, event, key)
-            for place, (event, key) in enumerate(pairs, 1)
+            HistoryEvent.of(run.version + place, now, event, key) for place, (event, key) in enumerate(pairs, 1)
         ]
         given: dict[str, Any] = {
             "inbox_seq": run.inbox_seq,
@@ -293,9 +292,7 @@ class World:
         found = self.store.take_due(self.namespace, limit=limit, hold=hold)
         return [(each.task.run_id, each.task.kind, each.task.seq) for each in found]
 
-    def everything(
-        self, run: Run
-    ) -> tuple[Run, Sequence[HistoryEvent], Sequence[Task], list[tuple[int, str]]]:
+    def everything(self, run: Run) -> tuple[Run, Sequence[HistoryEvent], Sequence[Task], list[tuple[int, str]]]:
         """Return all there is of a run, for telling that nothing was written."""
         history = list(self.store.history(run.run_id))
         rows = sorted(self.store.tasks(run.run_id), key=lambda row: (row.kind, row.seq))

@@ -1,0 +1,173 @@
+"""One scheduler for everything that happens in a world: strands of work that take turns at the calls of ports.
+
+A *strand* is a greenlet: one action of one process (a turn, an activity's attempt, a relay's tick, a client's call). It
+runs until it lets go; then the hub decides by the world's dice what goes on. Nothing runs at the same time as anything
+else, so the same seed makes the same schedule.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any, TypeVar, cast
+
+from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
+
+from celeriac.orchestrator.model import SECOND, Micros
+
+T = TypeVar("T")
+
+
+class Crash(BaseException):
+    """The process that runs this has been killed: nothing that its code does from here on has any effect."""
+
+
+class Violation(AssertionError):
+    """Something that may never happen has happened."""
+
+
+class ManualClock:
+    """The store's clock: stands still until it is moved on.
+
+    :param now: where it begins, in microseconds since the epoch.
+    """
+
+    def __init__(self, now: Micros) -> None:
+        self.now = now
+
+    def __call__(self) -> Micros:
+        """Return the time."""
+        return self.now
+
+
+class Strand(greenlet):  # type: ignore[misc]
+    """One action under way.
+
+    :param process: whose it is; a frozen process's strands don't go on, a dead one's are unwound.
+    :param name: what it does, for the trace.
+    """
+
+    def __init__(self, call: Callable[[], Any], process: Any, name: str) -> None:
+        super().__init__(call)
+        self.process = process
+        self.name = name
+        self.hint: Any = None
+        """The message that it was begun for, if any."""
+
+
+class Hub:
+    """Strands that can go on, and what is to happen at which time."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+        self.ready: list[Strand] = []
+        self._home = getcurrent()
+        self._numbers = itertools.count()
+        self._to_come: list[tuple[Micros, int, Callable[[], None]]] = []
+
+    # -- from the hub ----------------------------------------------------------------------------------------------
+
+    def begin(self, strand: Strand) -> None:
+        """Let a new strand run until it lets go for the first time."""
+        strand.process.strands.append(strand)
+        self.resume(strand)
+
+    def resume(self, strand: Strand) -> None:
+        """Let a strand go on until it lets go or ends."""
+        strand.switch()
+        if strand.dead:
+            strand.process.ended(strand)
+
+    def unwind(self, strand: Strand) -> None:
+        """End a strand of a process that was killed.
+
+        :raises Violation: it goes on whatever one does.
+        """
+        for _ in range(20):
+            if strand.dead:
+                return
+            strand.throw(Crash())
+        raise Violation(f"{strand.name} goes on although its process is dead")
+
+    def at(self, when: Micros, call: Callable[[], None]) -> None:
+        """Have something called by the hub at a time of the clock."""
+        heappush(self._to_come, (when, next(self._numbers), call))
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Have something called by the hub so many seconds from now."""
+        self.at(self.clock.now + round(seconds * SECOND), call)
+
+    @property
+    def next_at(self) -> Micros | None:
+        """When the next thing is to happen, or None when nothing is."""
+        return self._to_come[0][0] if self._to_come else None
+
+    def happen(self) -> None:
+        """Call what is to happen next, whatever the time."""
+        heappop(self._to_come)[2]()
+
+    # -- from a strand ---------------------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> Strand:
+        """The strand that is running."""
+        return cast(Strand, getcurrent())
+
+    @property
+    def at_home(self) -> bool:
+        """Whether no strand is running."""
+        return getcurrent() is self._home
+
+    def let_go(self) -> None:
+        """Let others run; the strand goes on when the hub has it go on.
+
+        :raises Crash: its process was killed meanwhile.
+        """
+        self.wake(self.current)
+        self.wait()
+
+    def wait(self) -> None:
+        """Let others run until somebody wakes the strand.
+
+        :raises Crash: its process was killed meanwhile.
+        """
+        self._home.switch()
+
+    def wake(self, strand: Strand) -> None:
+        """Let a waiting strand go on, now or when its process thaws."""
+        if not strand.process.alive or strand.dead:
+            return
+        (strand.process.frozen if strand.process.is_frozen else self.ready).append(strand)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass for the running strand.
+
+        :raises Crash: its process was killed meanwhile.
+        """
+        strand = self.current
+        self.later(seconds, lambda: self.wake(strand))
+        self.wait()
+
+
+class TurnLock:
+    """Stands in for the thread on which a process runs its turns: one call at a time."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._holder: Strand | None = None
+        self._waiting: list[Strand] = []
+
+    def run(self, call: Callable[[], T]) -> T:
+        """Call when nobody else does, and return what the call returns."""
+        me = self._hub.current
+        while self._holder is not None and self._holder is not me:
+            self._waiting.append(me)
+            self._hub.wait()
+        outer, self._holder = self._holder, me
+        try:
+            return call()
+        finally:
+            self._holder = outer
+            if outer is None and self._waiting:
+                self._hub.wake(self._waiting.pop(0))

@@ -1,0 +1,226 @@
+"""The watch over the store: books of its own on what every call has done, held against the protocol at each call.
+
+It sees each answer the moment it is given, lost or not, so that a violation is told where it happens and not where it
+shows. It keeps nothing that the store has told it but the facts themselves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from celeriac.orchestrator.model import (
+    Claim,
+    Commit,
+    CommitOutcome,
+    Created,
+    CreateOutcome,
+    Delivery,
+    DeliveryOutcome,
+    Fence,
+    Message,
+    Micros,
+    NewRun,
+    Pulse,
+    RunRef,
+)
+from celeriac.orchestrator.status import MessageKind, TaskKind, TaskState, WorkflowStatus
+from celeriac.stores.memory import InMemoryStore
+from celeriac.stores.rows import TURN
+from celeriac.testing.simulate.scheduler import ManualClock
+
+Key = tuple[str, int]
+"""Run id and the activity's number."""
+
+
+@dataclass(slots=True)
+class RunBook:
+    """What is known of one run.
+
+    :param version: the number of its last event.
+    :param arrived: how many messages have come.
+    :param keys: the keys of all that has come.
+    :param waiting: the messages in the inbox, by number.
+    """
+
+    version: int = 1
+    arrived: int = 0
+    open: bool = True
+    keys: set[str] = field(default_factory=set)
+    waiting: dict[int, Message] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Lease:
+    """A claim of an activity that holds until then, by the store's clock."""
+
+    token: str
+    until: Micros
+
+
+class Watch:
+    """Sees every call of the store, by the names of its methods in :attr:`saw`."""
+
+    def __init__(self, store: Any, clock: ManualClock) -> None:
+        self._store = store
+        self._clock = clock
+        self.runs: dict[str, RunBook] = {}
+        self.leases: dict[Key, Lease] = {}
+        self.broken: list[str] = []
+        """What did not hold, in the order in which it was seen. Not raised: the engine would deal with it."""
+        self.starts: Counter[Key] = Counter()
+        self.limits: dict[Key, int | None] = {}
+        self.saw: dict[str, Callable[..., None]] = {
+            "create": self._create,
+            "deliver": self._deliver,
+            "settle": self._settle,
+            "commit": self._commit,
+            "claim_activity": self._claim,
+            "requeue": self._requeue,
+            "renew": self._renew,
+            "heartbeat": self._heartbeat,
+            "release_turn": lambda _, run_id, **__: self._look(run_id),
+            "set_status": lambda _, run_id, *__: self._look(run_id),
+        }
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    def _create(self, created: Created, new: NewRun) -> None:
+        if created.outcome is CreateOutcome.CREATED:
+            self._must(new.run_id not in self.runs, f"run {new.run_id} was created twice")
+            self.runs[new.run_id] = RunBook()
+            self._look(new.run_id)
+
+    def _deliver(self, delivery: Delivery, message: Message, **_: Any) -> None:
+        if delivery.outcome is DeliveryOutcome.DELIVERED:
+            self._arrived(delivery.run, message)
+
+    def _arrived(self, ref: RunRef | None, message: Message) -> None:
+        if ref is None:
+            self.broken.append("a message was delivered to no run")
+            return
+        book = self.runs[ref.run_id]
+        self._must(book.open, f"{message.key} was delivered to the closed run {ref.run_id}")
+        self._must(message.key not in book.keys, f"{message.key} was delivered twice")
+        book.keys.add(message.key)
+        book.arrived += 1
+        book.waiting[book.arrived] = message
+        self._look(ref.run_id)
+
+    def _commit(self, outcome: CommitOutcome, commit: Commit) -> None:
+        if outcome is not CommitOutcome.COMMITTED:
+            return
+        book = self.runs[commit.run_id]
+        self._must(book.open, f"a commit was taken by the closed run {commit.run_id}")
+        self._must(book.version == commit.version, f"a commit at version {commit.version} was taken at {book.version}")
+        seen = commit.leave_due or commit.inbox_seq == book.arrived
+        self._must(seen, f"a commit that saw {commit.inbox_seq} messages was taken when {book.arrived} had come")
+        self._must(set(commit.consumed) <= set(book.waiting), f"{commit.consumed} consumed of {sorted(book.waiting)}")
+        if commit.status not in {WorkflowStatus.TERMINATED, WorkflowStatus.TIMED_OUT}:
+            self._count_signals(book, commit)
+        book.version += len(commit.events)
+        if commit.settles is not None:
+            self._ended(commit.settles)
+            book.keys.add(f"outcome:{commit.settles.seq}")
+        for number in commit.consumed:
+            book.waiting.pop(number, None)
+        for kind, seq in commit.dropped:
+            if kind is TaskKind.ACTIVITY:
+                self.leases.pop((commit.run_id, seq), None)
+        for task in commit.tasks:
+            if task.kind is TaskKind.ACTIVITY:
+                retry = task.data.get("options", {}).get("retry", {})
+                self.limits[commit.run_id, task.seq] = retry.get("max_attempts")
+        if not commit.status.open:
+            self._close(commit.run_id, book)
+        self._look(commit.run_id)
+
+    def _count_signals(self, book: RunBook, commit: Commit) -> None:
+        """A signal that is taken out of the inbox is in the history, or was refused there, with its key."""
+        recorded = {each.key for each in commit.events if each.key is not None}
+        for number in commit.consumed:
+            message = book.waiting.get(number)
+            lost = message is not None and message.kind is MessageKind.SIGNAL and message.key not in recorded
+            self._must(not lost, f"{message and message.key} was taken out of the inbox and not recorded")
+
+    def _close(self, run_id: str, book: RunBook) -> None:
+        book.open = False
+        book.waiting.clear()
+        for key in [each for each in self.leases if each[0] == run_id]:
+            del self.leases[key]
+
+    # -- activities ------------------------------------------------------------------------------------------------
+
+    def _claim(self, claim: Claim | None, run_id: str, seq: int, *, lease: Micros, **_: Any) -> None:
+        if claim is None:
+            return
+        key, before = (run_id, seq), self.leases.get((run_id, seq))
+        taken = before is not None and before.until > self._clock.now
+        self._must(not taken, f"activity {seq} was claimed while another attempt held it")
+        self.leases[key] = Lease(claim.fence.token, self._clock.now + lease)
+        self.starts[key] += 1
+        limit = self.limits.get(key)
+        self._must(limit != 1 or self.starts[key] == 1, f"activity {seq} may be attempted once and was started twice")
+
+    def _ended(self, fence: Fence) -> None:
+        held = self.leases.pop((fence.run_id, fence.seq), None)
+        token = held.token if held is not None else ""
+        self._must(
+            token == fence.token, f"the end of activity {fence.seq} was taken from somebody who had lost his claim"
+        )
+
+    def _settle(self, delivery: Delivery, fence: Fence, message: Message) -> None:
+        if delivery.outcome not in {DeliveryOutcome.DELIVERED, DeliveryOutcome.DUPLICATE}:
+            return
+        if fence.kind is TaskKind.ACTIVITY:
+            self._ended(fence)
+        if delivery.outcome is DeliveryOutcome.DELIVERED:
+            self._arrived(delivery.run, message)
+
+    def _requeue(self, returned: bool, fence: Fence, **_: Any) -> None:
+        if returned:
+            self._ended(fence)
+
+    def _renew(self, pulses: Mapping[Fence, Pulse], _: Sequence[Fence], *, lease: Micros) -> None:
+        for fence, pulse in pulses.items():
+            if fence.kind is not TaskKind.ACTIVITY:
+                continue
+            held = self._held(fence) if pulse is not Pulse.GONE else None
+            if held is not None:
+                held.until = self._clock.now + lease
+
+    def _heartbeat(self, pulse: Pulse, fence: Fence, _: Any) -> None:
+        if pulse is not Pulse.GONE:
+            self._held(fence)
+
+    def _held(self, fence: Fence) -> Lease | None:
+        held = self.leases.get((fence.run_id, fence.seq))
+        if held is not None and held.token == fence.token:
+            return held
+        self.broken.append(f"a claim of activity {fence.seq} was renewed by somebody who had lost it")
+        return None
+
+    # -- the store's own books -------------------------------------------------------------------------------------
+
+    def _look(self, run_id: str) -> None:
+        """Hold the in-memory store's rows against the books, and look for a wake-up that was lost."""
+        if not isinstance(self._store, InMemoryStore):
+            return
+        entry = self._store._shelf.entries[run_id]  # noqa: SLF001 - what it can't say about itself
+        book = self.runs[run_id]
+        self._must(
+            entry.run.version == book.version == len(entry.events), f"{len(entry.events)} events at v{book.version}"
+        )
+        self._must(
+            sorted(entry.inbox) == sorted(book.waiting), f"inbox {sorted(entry.inbox)}, not {sorted(book.waiting)}"
+        )
+        turn = entry.tasks.get(TURN)
+        if book.open and book.waiting:
+            asleep = turn is None or turn.state is TaskState.IDLE
+            self._must(not asleep, f"messages {sorted(book.waiting)} wait and the turn is not due")
+
+    def _must(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            self.broken.append(otherwise)

@@ -1,0 +1,99 @@
+"""The ports of a simulated process: the real store and a network of hints behind points where others may run.
+
+At each call the process may lose the processor before and after it, be killed, find the store away, or not hear of what
+was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from celeriac.errors import StoreUnavailable
+from celeriac.orchestrator.model import Micros
+from celeriac.orchestrator.ports import Hint, RunFinished
+from celeriac.testing.simulate.faults import Fault
+
+if TYPE_CHECKING:
+    from celeriac.testing.simulate.process import Process
+    from celeriac.testing.simulate.world import World
+
+
+class PublishFailed(ConnectionError):
+    """The broker could not be reached."""
+
+
+class WiredStore:
+    """The world's store as one process reaches it. Every call of the :class:`Store` protocol is one of these."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        self._world = world
+        self._process = process
+
+    def now(self) -> Micros:
+        """Return the store's clock."""
+        self._process.check_alive()
+        return self._world.clock.now
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        call = getattr(self._world.store, name)
+        saw = self._world.watch.saw.get(name)
+        process, world = self._process, self._world
+
+        def wired(*args: Any, **kwargs: Any) -> Any:
+            process.check_alive()
+            trouble = world.before_call(process, name)
+            if world.outage_until > world.clock.now:
+                raise StoreUnavailable("the store is away (simulated)")
+            came = call(*args, **kwargs)
+            world.note(name, args, came)
+            if saw is not None:
+                saw(came, *args, **kwargs)
+            world.after_call(process, trouble)
+            return came
+
+        self.__dict__[name] = wired
+        return wired
+
+
+class WiredDispatcher:
+    """Publishes into the world's network, for one process."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        self._world = world
+        self._process = process
+
+    def publish(self, hints: Sequence[Hint]) -> None:
+        """Publish hints, some of which may come late, twice or not at all.
+
+        :raises PublishFailed: the broker is away; some may have got through.
+        """
+        process, world = self._process, self._world
+        process.check_alive()
+        trouble = world.before_call(process, "publish")
+        dice, weather = world.dice, world.weather
+        fails = weather.left > 0 and dice.random() < weather.hint_rate / 8
+        through = hints[: dice.whole(0, len(hints))] if fails else hints
+        for hint in through:
+            world.network.send(hint, 0.0 if isinstance(hint, RunFinished) else hint.delay)
+        world.note("publish", [type(each).__name__ for each in through], None)
+        if fails:
+            world.meet(Fault.PUBLISH_FAILED)
+            raise PublishFailed("the broker is away (simulated)")
+        world.after_call(process, trouble)
+
+    def expect(self, due_at: Micros) -> None:
+        """Have this process's relay look then."""
+        self._process.check_alive()
+        self._world.hub.at(due_at, self._process.tick)
+
+    def backlog(self, queue: str | None) -> int | None:
+        """Return how many hints wait, where the broker tells."""
+        self._process.check_alive()
+        network = self._world.network
+        return len(network.waiting) if network.tells_backlog else None
+
+
+BEFORE: Final = frozenset({Fault.STORE_AWAY})
+AFTER: Final = frozenset({Fault.ANSWER_LOST})
+"""Which faults strike before a call and which after it; the others may do either."""
