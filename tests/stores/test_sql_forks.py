@@ -108,3 +108,26 @@ def test_a_child_of_a_child_is_on_its_own_too(store: SqlStore) -> None:
 
     assert os.waitpid(in_child(child), 0)[1] == 0
     assert [key for _, key in world.inbox(run)] == ["child", "grandchild"]
+
+
+def test_a_child_of_a_process_that_is_writing_can_write(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'store.db'}")
+    store.check()
+    world = World(store, store, wait_until_passed)
+    run = world.start()
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.is_set():
+            world.signal(run)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for _ in range(10):
+            child = in_child(lambda: check(world.signal(run).run is not None))
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        over.set()
+        thread.join()
+        store.close()

@@ -5,6 +5,7 @@ over a fork.
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any, Final
 
 from sqlalchemy.engine import Engine
@@ -14,6 +15,8 @@ from celeriac.errors import StoreUnavailable
 from celeriac.stores.sql import forks
 from celeriac.stores.sql.drivers import Driver
 
+_BEFORE_A_FORK: Final = 6.0
+"""Seconds that a fork waits for the transactions of other threads: longer than one may wait for a lock."""
 _PATIENCE: Final = 30.0
 """Seconds that a thread waits for a connection which others use."""
 
@@ -37,6 +40,7 @@ class Connections:
         forks.guard(self)
 
     def _begin_anew(self) -> None:
+        self._held = 0
         self._idle: list[PoolProxiedConnection] = []
         self._room = threading.Semaphore(self._size)
 
@@ -89,6 +93,28 @@ class Connections:
         while self._idle:
             _discard(self._idle.pop())
         self.engine.dispose()
+
+    def pause(self) -> None:
+        """Have no SQLite connection open while the process forks: waits for transactions of other threads.
+
+        SQLite keeps the locks of a process in its memory, by file. A child that inherits them takes what its parent had
+        locked at that moment for locked for ever, and takes no lock of its own on what its parent has open.
+        """
+        if not (self._driver.in_process and self._keeps):
+            return
+        deadline = time.monotonic() + _BEFORE_A_FORK
+        for _ in range(self._size):
+            if not self._room.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+                return
+            self._held += 1
+        while self._idle:
+            _discard(self._idle.pop())
+
+    def resume(self) -> None:
+        """Let the others go on."""
+        while self._held:
+            self._held -= 1
+            self._room.release()
 
     def forget(self) -> Any:
         """Begin with none, in a child process; returns those of the parent."""
