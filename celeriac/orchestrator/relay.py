@@ -14,7 +14,7 @@ from typing import Final
 from celeriac.activities.options import ActivityOptions
 from celeriac.durations import Duration, seconds
 from celeriac.orchestrator.attempts import Attempts, overdue_failure, schedule_to_close_failure, timeout_failure
-from celeriac.orchestrator.model import DueTask, Fence, Message, Micros, Task, micros
+from celeriac.orchestrator.model import SECOND, DueTask, Fence, Message, Micros, Task, micros
 from celeriac.orchestrator.ports import ActivityReady, Hint, RunFinished, TurnReady
 from celeriac.orchestrator.status import MessageKind, TaskKind, TaskState
 
@@ -23,6 +23,11 @@ _LOG: Final = logging.getLogger("celeriac.relay")
 BACKOFF_FIRST: Final = 30.0
 BACKOFF_MOST: Final = 600.0
 """Seconds between publications of a row that nobody claims: the first time, and at most."""
+SPARE: Final = 2
+"""How many rows one tick publishes again into a queue that has a backlog, though nothing says that they were lost."""
+
+_Due = tuple[Task, Hint, Micros]
+"""A row that is to be published, its hint, and the store's time."""
 
 
 class Relay:
@@ -50,13 +55,14 @@ class Relay:
         self.namespace = namespace
         self.batch = batch
         self._hold = micros(seconds(hold, name="hold", positive=True))
-        self._look_again = micros(seconds(attempts.settings.republish_after, name="republish_after"))
+        self._first_look = seconds(attempts.settings.republish_after, name="republish_after")
         self._draw = draw
+        self._backlogs: dict[str | None, tuple[Micros, int]] = {}
 
     def tick(self) -> int:
         """Handle what is due, at most one batch, and return how many rows that were."""
         rows = self.store.take_due(self.namespace, limit=self.batch, hold=self._hold)
-        hints: list[tuple[Task, Hint, Micros]] = []
+        hints: list[_Due] = []
         for row in rows:
             try:
                 hint = _HANDLE[row.task.kind](self, row)
@@ -72,34 +78,59 @@ class Relay:
         """Return when the next row falls due."""
         return self.store.next_due(self.namespace)
 
-    def _publish(self, hints: list[tuple[Task, Hint, Micros]]) -> None:
-        if not hints:
-            return
-        backlogs: dict[str | None, int | None] = {}
-        chosen: list[tuple[Task, Hint, Micros]] = []
+    def _publish(self, hints: list[_Due]) -> None:
+        """Publish what was never published, or is likely to be lost; put off what may only have to wait its turn."""
+        queues: dict[str | None, list[_Due]] = {}
         for task, hint, now in hints:
-            if task.published % 2 == 1 and self._backlog(backlogs, _queue(task, hint)):
-                # Published before, and others still wait in front of it: a backlog is not a loss. It is looked at once more,
-                # soon, and then published all the same, since a queue that is never empty would hide a loss for ever.
-                self.store.postpone(task, delay=self._within(task, now, self._look_again), published=task.published + 1)
-            else:
-                chosen.append((task, hint, now))
+            queues.setdefault(_queue(task, hint), []).append((task, hint, now))
+        chosen: list[_Due] = []
+        for queue, due in queues.items():
+            waiting = [each for each in due if each[0].published]
+            lost = self._lost(waiting, self._backlog(queue, due[0][2])) if waiting else []
+            chosen += [each for each in due if not each[0].published] + lost
+            for task, _, now in waiting:
+                if not any(task is each[0] for each in lost):
+                    self._put_off(task, now)
         # A row that could not be published stays as it was taken: it is due again when the hold is over.
-        if self.engine.publish([hint for _, hint, _ in chosen]):
+        if chosen and self.engine.publish([hint for _, hint, _ in chosen]):
             for task, _, now in chosen:
                 self.store.postpone(task, delay=self._until(task, now), published=task.published + 1)
 
-    def _backlog(self, known: dict[str | None, int | None], queue: str | None) -> int:
-        if queue not in known:
+    @staticmethod
+    def _lost(waiting: list[_Due], backlog: int) -> list[_Due]:
+        """Choose of the rows that were published before those to publish again.
+
+        A backlog is not a loss. But where more rows wait than messages do, some messages are gone; and since messages of
+        others may hide that for ever, a few rows that have been put off before are published all the same: so few that
+        an overloaded system does not flood itself.
+        """
+        missing = len(waiting) - backlog
+        if missing > 0:
+            return waiting[: max(missing, SPARE)]
+        return [each for each in waiting if each[0].published % 2 == 0][:SPARE]
+
+    def _put_off(self, task: Task, now: Micros) -> None:
+        """Look at a row again later; an even number of looks says that it has been put off since it was published."""
+        looks = 1 if task.published % 2 else 2
+        delay = self._jittered(self._first_look * 2.0 ** min(task.published // 2, 10))
+        self.store.postpone(task, delay=self._within(task, now, delay), published=task.published + looks)
+
+    def _backlog(self, queue: str | None, now: Micros) -> int:
+        """Return how much waits in a queue, as of when a series of ticks began: what they publish themselves is no backlog."""
+        asked_at, backlog = self._backlogs.get(queue, (0, 0))
+        if now - asked_at >= SECOND:
             try:
-                known[queue] = self.engine.dispatcher.backlog(queue)
+                backlog = self.engine.dispatcher.backlog(queue) or 0
             except Exception:  # noqa: BLE001 - a broker that can't say counts as one that holds nothing
-                known[queue] = None
-        return known[queue] or 0
+                backlog = 0
+            self._backlogs[queue] = (now, backlog)
+        return backlog
 
     def _until(self, task: Task, now: Micros) -> Micros:
-        backoff = min(BACKOFF_FIRST * 2.0 ** min(task.published // 2, 10), self._most) * (1 - 0.2 * self._draw())
-        return self._within(task, now, micros(backoff))
+        return self._within(task, now, self._jittered(BACKOFF_FIRST * 2.0 ** min(task.published // 2, 10)))
+
+    def _jittered(self, delay: float) -> Micros:
+        return micros(min(delay, self._most) * (1 - 0.2 * self._draw()))
 
     @staticmethod
     def _within(task: Task, now: Micros, delay: Micros) -> Micros:

@@ -30,8 +30,6 @@ from tests.acceptance.stage import Measured, Stage
 from tests.servers import PostgresServer
 
 HERE = Path(__file__).parent
-REPUBLISH_AFTER = 2.0
-"""Seconds until a lost message is made up for the first time, and, a little longer, each time after that."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -151,15 +149,26 @@ def lease() -> float:
 
 
 @pytest.fixture
+def republish_after() -> float:
+    """Seconds until a lost message is made up for; the same."""
+    return 2.0
+
+
+@pytest.fixture
 def step_queue() -> str | None:
     """The queue of steps, in tests that are parametrized with one."""
     return None
 
 
 @pytest.fixture
-def settings(store_url: str, lease: float) -> dict[str, Any]:
+def settings(store_url: str, lease: float, republish_after: float) -> dict[str, Any]:
     """celeriac's settings, for clients and workers."""
-    return {"store": store_url, "lease": lease, "republish_after": REPUBLISH_AFTER, "republish_max": 4}
+    return {
+        "store": store_url,
+        "lease": lease,
+        "republish_after": republish_after,
+        "republish_max": 2 * republish_after,
+    }
 
 
 @pytest.fixture
