@@ -115,6 +115,8 @@ class History:
         number = event.activity
         _must(number in self._scheduled, f"activity {number} ended and was never scheduled")
         _must(number not in self.outcomes, f"activity {number} ended twice")
+        waits = self._scheduled[number]["options"].get("cancellation") == "wait"
+        _must(number not in self._asked or waits, f"activity {number} ended after the run had given it up")
         self.outcomes[number] = None
         if isinstance(event, events.ActivityCompleted):
             node, attempt = event.result

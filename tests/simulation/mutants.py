@@ -1,0 +1,147 @@
+"""Bugs to be planted, one at a time: each takes away one of the checks that the protocol rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from celeriac.orchestrator.cache import CachedRun
+from celeriac.orchestrator.engine import Engine
+from celeriac.orchestrator.live import LiveRun
+from celeriac.orchestrator.model import Commit, CommitOutcome, Delivery, DeliveryOutcome, Fence, InboxItem, Message
+from celeriac.orchestrator.relay import Relay
+from celeriac.orchestrator.turn import Turn
+from celeriac.stores import memory, rows
+from celeriac.stores.memory import InMemoryStore
+from celeriac.stores.shelf import Entry
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+MUTANTS: dict[str, Plant] = {}
+
+
+def mutant(plant: Plant) -> Plant:
+    MUTANTS[plant.__name__] = plant
+    return plant
+
+
+@mutant
+def commit_not_gated_by_the_version(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rows, "takes", lambda run, _: run.status.open)
+
+
+@mutant
+def commit_not_gated_by_the_inbox(patch: pytest.MonkeyPatch) -> None:
+    gate = memory._gate
+
+    def blind(entry: Entry | None, commit: Commit) -> CommitOutcome | None:
+        return gate(entry, commit if entry is None else replace(commit, inbox_seq=entry.run.inbox_seq))
+
+    patch.setattr(memory, "_gate", blind)
+
+
+@mutant
+def claim_not_checked_at_the_end_of_an_attempt(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rows, "holds", lambda row, _: row is not None)
+
+
+@mutant
+def claim_not_checked_by_an_inline_turn(patch: pytest.MonkeyPatch) -> None:
+    gate = memory._gate
+    patch.setattr(memory, "_gate", lambda entry, commit: gate(entry, replace(commit, settles=None)))
+
+
+@mutant
+def lease_not_checked_at_a_claim(patch: pytest.MonkeyPatch) -> None:
+    claimed = rows.attempt_claimed
+    patch.setattr(rows, "attempt_claimed", lambda row, now, **rest: claimed(rows.queued(row, None), now, **rest))
+
+
+@mutant
+def outcome_accepted_twice(patch: pytest.MonkeyPatch) -> None:
+    settle = InMemoryStore.settle
+
+    def settle_again(self: InMemoryStore, fence: Fence, message: Message) -> Delivery:
+        delivery = settle(self, fence, message)
+        if delivery.outcome is not DeliveryOutcome.REFUSED or delivery.run is None or not delivery.run.status.open:
+            return delivery
+        again = replace(message, key=f"{message.key} again {fence.token}")
+        return self.deliver(again, namespace=delivery.run.namespace, run_id=fence.run_id)
+
+    patch.setattr(InMemoryStore, "settle", settle_again)
+
+
+@mutant
+def outcome_recorded_that_nobody_waits_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LiveRun, "wants", lambda self, _: not self.closed)
+
+
+@mutant
+def key_of_a_recorded_signal_forgotten(patch: pytest.MonkeyPatch) -> None:
+    def has_seen(self: Entry, key: str) -> bool:
+        return any(item.message.key == key for item in self.inbox.values())
+
+    patch.setattr(Entry, "has_seen", has_seen)
+
+
+@mutant
+def turn_not_left_due(patch: pytest.MonkeyPatch) -> None:
+    after = rows.turn_after
+    patch.setattr(rows, "turn_after", lambda row, commit, now: after(row, replace(commit, leave_due=False), now))
+
+
+@mutant
+def turn_not_made_due_by_a_delivery(patch: pytest.MonkeyPatch) -> None:
+    woken = rows.turn_woken
+    patch.setattr(rows, "turn_woken", lambda row, *rest: (row, woken(row, *rest)[1]))
+
+
+@mutant
+def discarded_run_put_back_into_the_cache(patch: pytest.MonkeyPatch) -> None:
+    live_at = Engine._live
+
+    def live(self: Engine, view: Any, definition: Any) -> LiveRun | None:
+        found = live_at(self, view, definition)
+        if found is not None:
+            found.epoch = view.run.epoch  # type: ignore[attr-defined]
+        return found
+
+    def discard(self: Engine, run_id: str, live: LiveRun | None) -> None:
+        if live is not None and live.alive:
+            self.cache.put(run_id, CachedRun(live.epoch, live))  # type: ignore[attr-defined]
+
+    patch.setattr(Engine, "_live", live)
+    patch.setattr(Engine, "_discard", discard)
+
+
+@mutant
+def close_over_a_signal(patch: pytest.MonkeyPatch) -> None:
+    def take(self: Turn, item: InboxItem) -> None:
+        if item.number not in self._early:
+            self.consumed.append(item.number)
+            if not self.closed:
+                self._apply_message(item.message, item.number)
+
+    patch.setattr(Turn, "take", take)
+
+
+@mutant
+def lost_activity_not_published_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Relay, "_queued", lambda *_: None)
+
+
+@mutant
+def lost_turn_not_taken_over(patch: pytest.MonkeyPatch) -> None:
+    claimed = rows.turn_claimed
+
+    def never(row: Any, *rest: Any) -> Any:
+        return None if row.token else claimed(row, *rest)
+
+    patch.setattr(rows, "turn_claimed", never)
+
+
+@mutant
+def dead_workers_attempt_not_ended(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("celeriac.orchestrator.relay.overdue_failure", lambda *_: None)

@@ -1,0 +1,73 @@
+"""A short search, as every run of the suite makes it; ``python -m celeriac.testing.simulate`` makes long ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from celeriac.stores.memory import InMemoryStore
+from celeriac.testing.simulate import Fault, LightStore, Report, World, simulate
+from celeriac.testing.simulate.__main__ import main
+from celeriac.testing.simulate.acting import ACT
+from celeriac.testing.simulate.judging import ALLOW
+from celeriac.testing.simulate.programs import BRANCHES, LEAVES, walk
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return simulate(range(300), store=LightStore)
+
+
+def told(report: Report) -> list[str]:
+    return [f"seed {each.seed}: {each.message}" for each in report.found]
+
+
+def test_no_promise_is_broken_in_300_schedules(report: Report) -> None:
+    assert told(report) == []
+    assert report.schedules == 300
+
+
+def test_nor_where_every_value_goes_through_json() -> None:
+    assert told(simulate(range(1000, 1060), store=InMemoryStore)) == []
+
+
+def test_every_kind_of_trouble_was_met_and_three_of_them_a_schedule(report: Report) -> None:
+    assert set(report.faults) == set(Fault)
+    assert report.faults.total() / report.schedules >= 3
+
+
+def test_every_kind_of_node_is_grown_done_and_judged() -> None:
+    kinds = {*LEAVES, *BRANCHES}
+    assert kinds == set(ACT) == set(ALLOW)
+    grown = {node["kind"] for seed in range(50) for story in World(seed).stories for node in walk(story.tree)}
+    assert grown == kinds
+
+
+def whole_trace(seed: int) -> list[str]:
+    world = World(seed, whole_trace=True)
+    world.run()
+    return world.trace.lines()
+
+
+def test_a_seed_makes_the_same_schedule_each_time() -> None:
+    assert whole_trace(7) == whole_trace(7)
+    assert whole_trace(7) != whole_trace(8)
+
+
+def test_and_in_another_process() -> None:
+    code = (
+        "from celeriac.testing.simulate import World; w = World(7, whole_trace=True); w.run(); print(w.trace.lines())"
+    )
+    elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert elsewhere.stdout.strip() == str(whole_trace(7))
+
+
+def test_the_command_line_reports_and_exits_with_0_when_nothing_was_found(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--seeds", "3"]) == 0
+    told = capsys.readouterr().out
+    assert "3 schedules at" in told
+    assert "0 violations" in told
