@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -19,6 +21,7 @@ from celery import Celery
 T = TypeVar("T")
 
 ROOT: Final = Path(__file__).parents[2]
+PR_SET_PDEATHSIG: Final = 1
 PATIENCE: Final = 40.0
 """Seconds after which something that should have happened long ago is taken for never."""
 
@@ -37,6 +40,12 @@ def eventually(look: Callable[[], T], until: Callable[[T], Any] = bool, *, patie
         pause = min(pause * 1.5, 0.1)
 
 
+def _die_with_the_tests() -> None:
+    """Have the kernel, where it can, end a command whose tests were killed."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class Process:
     """A Celery command in a session of its own, its output in a file."""
 
@@ -52,6 +61,7 @@ class Process:
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **env},
             start_new_session=True,
+            preexec_fn=_die_with_the_tests,
         )
 
     @property
