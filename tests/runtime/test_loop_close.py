@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -113,6 +115,31 @@ def test_code_that_tries_again_for_ever_is_left_standing(drive: Drive, again: st
     drive.start(retrying())
     drive.loop.close()
     assert not drive.loop.is_running()
+
+
+def test_what_is_left_standing_does_not_keep_the_process_from_ending() -> None:
+    program = """if True:
+        import asyncio
+        from celeriac.orchestrator.loop import WorkflowLoop
+
+        async def retrying():
+            while True:
+                try:
+                    await asyncio.sleep(1)
+                except BaseException:
+                    continue
+
+        loop = WorkflowLoop(on_timer_started=lambda *_: None, on_timer_cancelled=lambda *_: None)
+        loop.create_task(retrying())
+        loop.run_until_idle()
+        loop.close()
+        asyncio = None  # as the end of the interpreter leaves it
+        print("the end")
+        import celeriac.orchestrator.primitives.discard as discard
+        del discard._left_standing[:]
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout == "the end\n"
 
 
 def test_cleaning_up_reaches_nobody(drive: Drive) -> None:

@@ -7,6 +7,7 @@ instead of whenever the garbage collector comes by, in whichever run happens to 
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 PATIENCE: Final = 100
 """How many awaits, one after the other, code that is discarded may make before it is left where it stands."""
 
-_left_standing: list[object] = []  # referenced for good: collected, they would run on and complain on standard error
+_left_standing: list[object] = []  # kept, to be counted and looked into
 
 
 class RunDiscarded(BaseException):
@@ -49,6 +50,9 @@ def insist(throw: Callable[[], object], target: object) -> None:
         except BaseException:  # noqa: BLE001 - whatever it is, it is nobody's business any more
             return
     _left_standing.append(target)
+    # One reference more than there is, so that not even the end of the interpreter collects it: its code would run on then,
+    # and what catches everything and tries again would keep the process from ending.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(target))
 
 
 def close(awaitable: object) -> None:
