@@ -130,7 +130,13 @@ class Attempts:
         data = {**_origin(claim.task), "result": result}
         head = None if claim.head is None else Head(claim.head, claim.now + micros(elapsed))
         first = inline and claim.task.attempt == 1
-        return self._insist(lambda: self._settle(claim.fence, claim.task, data, inline=first, head=head))
+
+        def record() -> bool:
+            if self._settle(claim.fence, claim.task, data, inline=first, head=head):
+                return True
+            return self.reassert(claim) and self._settle(claim.fence, claim.task, data)
+
+        return self._insist(record) or _refused(claim.task)
 
     def canceled(self, task: Task, fence: Fence, details: Json = None) -> bool:
         """Record that the activity has stopped as it was asked to."""
@@ -142,9 +148,40 @@ class Attempts:
         if isinstance(error, NonRetryable):
             failure["non_retryable"] = True
         delay = error.delay if isinstance(error, RetryAfter) else None
-        return self._insist(
-            lambda: self.failed(claim.task, claim.run, claim.fence, failure, delay=delay, inline=inline)
+
+        def record() -> AttemptEnd:
+            end = self.failed(claim.task, claim.run, claim.fence, failure, delay=delay, inline=inline)
+            if end is AttemptEnd.REFUSED and self.reassert(claim):
+                end = self.failed(claim.task, claim.run, claim.fence, failure, delay=delay)
+            return end
+
+        end = self._insist(record)
+        if end is AttemptEnd.REFUSED:
+            _refused(claim.task)
+        return end
+
+    def reassert(self, claim: Claim) -> bool:
+        """Claim an attempt again whose claim is lost to the store, as after a crash of its database.
+
+        :returns: False when the claim is gone for another reason: the attempt is over, or is no longer wanted.
+        """
+        task = claim.task
+        again = self.store.claim_activity(
+            task.run_id,
+            task.seq,
+            attempt=task.attempt,
+            inner=task.inner,
+            token=claim.fence.token,
+            lease=micros(self.settings.lease),  # type: ignore[arg-type]
+            worker=task.worker,
         )
+        if again is None:
+            return False
+        if again.task.data != task.data:  # the run was restored meanwhile, and wants something else by this number
+            self.release(again)
+            return False
+        _LOG.info("the claim of activity %s (attempt %d) was lost; asserted again", task.data.get("name"), task.attempt)
+        return True
 
     def failed(
         self,
@@ -222,10 +259,12 @@ class Attempts:
         self, fence: Fence, task: Task, data: dict[str, Json], *, inline: bool = False, head: Head | None = None
     ) -> bool:
         message = Message(MessageKind.OUTCOME, f"outcome:{task.seq}", data)
-        settled = self.engine.settle(fence, message, inline=inline, head=head)
-        if not settled:
-            _LOG.info("a late outcome of activity %s (attempt %d) was refused", task.data.get("name"), task.attempt)
-        return settled
+        return self.engine.settle(fence, message, inline=inline, head=head)
+
+
+def _refused(task: Task) -> bool:
+    _LOG.info("a late outcome of activity %s (attempt %d) was refused", task.data.get("name"), task.attempt)
+    return False
 
 
 def activity_id(run_id: str, seq: int) -> str:

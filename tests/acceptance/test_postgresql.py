@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 import pytest
 from sqlalchemy import create_engine, text
 
 from tests.acceptance.stage import Stage, process, until
 from tests.acceptance.stories import completed, result_of_steps, signal, started, story_of_steps
+from tests.acceptance.test_redis import publish
 from tests.servers import PostgresServer
 
 
@@ -66,6 +70,82 @@ def test_an_activity_that_may_not_run_twice_outlives_the_database(
     stage.at_rest()
 
 
+@pytest.fixture
+def lazy_wal(postgres_server: PostgresServer) -> Iterator[None]:
+    """A server that takes its time to write what nobody waits for, so that a crash loses it."""
+    engine = create_engine(postgres_server.url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("ALTER SYSTEM SET wal_writer_delay = '10s'"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    yield
+    postgres_server.start()
+    engine.dispose()
+    with engine.connect() as connection:
+        connection.execute(text("ALTER SYSTEM RESET wal_writer_delay"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    engine.dispose()
+
+
+@pytest.mark.parametrize(("lease", "republish_after"), [(30.0, 30.0)])
+def test_an_outcome_counts_though_a_crash_has_lost_its_claim(
+    stage: Stage, postgres_server: PostgresServer, lazy_wal: None
+) -> None:
+    stage.worker()
+    stage.hold("after step 0")
+    result = stage.shop.steps.delay(2)
+    stage.reached("after step 0")
+
+    postgres_server.restart(crash=True)
+    stage.release("after step 0")
+
+    stage.results([result], result_of_steps(2))
+    assert stage.story(result) == story_of_steps(2)
+    assert stage.times_done(result) == [1, 1]
+    stage.one_at_a_time()
+    stage.at_rest()
+
+
+@pytest.mark.parametrize(("lease", "republish_after"), [(6.0, 6.0)])
+def test_an_attempt_goes_on_though_a_crash_has_lost_its_claim(
+    stage: Stage, postgres_server: PostgresServer, lazy_wal: None
+) -> None:
+    """It asserts its claim when it renews it, before anybody takes its silence for a lost message."""
+    stage.two()
+    stage.hold("before step 0")
+    result = stage.shop.steps.delay(2)
+    stage.reached("before step 0")
+
+    postgres_server.restart(crash=True)
+    time.sleep(stage.republish_after + 1)  # longer than a row of which nothing is heard is left alone
+    stage.release("before step 0")
+
+    stage.results([result], result_of_steps(2))
+    assert stage.story(result) == story_of_steps(2)
+    assert stage.times_done(result) == [1, 1]
+    stage.one_at_a_time()
+    stage.at_rest()
+
+
+def test_what_is_heard_on_the_channel_waits_for_the_database(stage: Stage, postgres_server: PostgresServer) -> None:
+    stage.two()
+    stage.listening(2)
+    result = stage.shop.collect.delay(1)
+    until("it waits", lambda: stage.run(result).turns)
+
+    postgres_server.stop()
+    publish(stage, result, "heard meanwhile", id="the only one")
+    publish(stage, result, "heard meanwhile", id="the only one")
+    postgres_server.start()
+
+    stage.results([result], ["heard meanwhile"])
+    assert stage.story(result) == [
+        started("collect", 1),
+        signal("heard meanwhile"),
+        completed(1, ["heard meanwhile"]),
+    ]
+    stage.at_rest()
+
+
 def test_all_connections_are_cut_again_and_again(stage: Stage, store_url: str, postgres_server: PostgresServer) -> None:
     stage.two()
     results = [stage.shop.row.delay(5) for _ in range(30)]
@@ -79,7 +159,7 @@ def test_all_connections_are_cut_again_and_again(stage: Stage, store_url: str, p
 
     until("all have closed", lambda: all(not stage.run(each).status.open for each in results), within=80)
     for result in results:
-        assert result.handle.result(timeout=1) == result_of_steps(5, "row")
+        stage.results([result], result_of_steps(5, "row"))
         assert without_attempts(stage.story(result)) == story_of_steps(5, workflow="row")
         assert stage.times_done(result) == [1] * 5
     stage.one_at_a_time()

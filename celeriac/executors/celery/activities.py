@@ -94,7 +94,7 @@ class _Attempt:
         context = self.attempts.context(claim)
         replacement = Replacement(self.runtime, self.request, claim)
         try:
-            with self.runtime.leases.keeping(claim.fence, context.withdraw):
+            with self.runtime.leases.keeping(claim.fence, functools.partial(self._gone, claim, context)):
                 value = self._body(body, claim, context)
         except Retry as retry:
             self.attempts.release(claim, delay=_delay(retry))
@@ -148,6 +148,16 @@ class _Attempt:
             if self.activity.is_async:
                 return coroutines.run(body(*args, **kwargs), context, self.task)
             return body(*args, **kwargs)
+
+    def _gone(self, claim: Claim, context: ActivityContext) -> None:
+        """Hold on to a claim that only the store has lost; else tell the activity that it is no longer wanted."""
+        try:
+            if self.attempts.reassert(claim):
+                return
+        except StoreError:
+            _LOG.debug("the next renewal will tell", exc_info=True)
+            return
+        context.withdraw()
 
     # -- ends ----------------------------------------------------------------------------------------------------------
 

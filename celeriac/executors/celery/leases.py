@@ -34,7 +34,7 @@ class LeaseKeeper:
     def keeping(self, fence: Fence, on_gone: Callable[[], None]) -> Iterator[None]:
         """Renew a claim while the block runs.
 
-        :param on_gone: called once, from the thread, when the claim turns out to be lost or its activity is no longer wanted.
+        :param on_gone: called from the thread when the claim turns out to be lost or its activity is no longer wanted.
         """
         self._held[fence] = on_gone
         self._something.set()
