@@ -7,6 +7,7 @@ On replay the wish is held against the fact: :meth:`Command.agrees` says whether
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from celeriac.orchestrator import events
 from celeriac.payloads import Json
@@ -22,6 +23,9 @@ class Command:
 
     number: int
 
+    effect: ClassVar[type[events.Effect]] = events.Effect
+    """What records it."""
+
     def recorded(self) -> events.Effect:
         """Return the event that records this command."""
         raise NotImplementedError
@@ -31,7 +35,7 @@ class Command:
 
         Arguments, durations and timeouts may differ; the recorded ones stand.
         """
-        return type(effect) is type(self.recorded()) and effect.command == self.number
+        return type(effect) is self.effect and effect.command == self.number
 
     def phrase(self) -> str:
         """Name the command the way its author would, for messages."""
@@ -88,6 +92,8 @@ class StartTimer(Command):
 
     fire_at: int
 
+    effect = events.TimerStarted
+
     def recorded(self) -> events.TimerStarted:
         """Return ``timer_started``."""
         return events.TimerStarted(self.number, self.fire_at)
@@ -113,6 +119,8 @@ class RecordSideEffect(Command):
     """Keep what a side effect returned."""
 
     value: Json
+
+    effect = events.SideEffectRecorded
 
     def recorded(self) -> events.SideEffectRecorded:
         """Return ``side_effect_recorded``."""
@@ -140,6 +148,8 @@ class CompleteWorkflow(Command):
 
     result: Json
 
+    effect = events.WorkflowCompleted
+
     def recorded(self) -> events.WorkflowCompleted:
         """Return ``workflow_completed``."""
         return events.WorkflowCompleted(self.number, self.result)
@@ -151,6 +161,8 @@ class FailWorkflow(Command):
 
     failure: dict[str, Json]
 
+    effect = events.WorkflowFailed
+
     def recorded(self) -> events.WorkflowFailed:
         """Return ``workflow_failed``."""
         return events.WorkflowFailed(self.number, self.failure)
@@ -161,6 +173,8 @@ class CancelWorkflow(Command):
     """End the run as canceled."""
 
     reason: str = ""
+
+    effect = events.WorkflowCanceled
 
     def recorded(self) -> events.WorkflowCanceled:
         """Return ``workflow_canceled``."""
