@@ -88,5 +88,9 @@ def replay(
     :raises Held: the definition can't carry out the history.
     """
     run = LiveRun(definition, run_id=run_id, workflow_id=workflow_id, definitions=definitions)
-    feed(run, history)
+    try:
+        feed(run, history)
+    except BaseException:
+        run.discard()
+        raise
     return run

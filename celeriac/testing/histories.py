@@ -11,7 +11,7 @@ from celeriac.orchestrator.definition import Definitions, Registry, WorkflowDefi
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.live import LiveRun
 from celeriac.orchestrator.model import SECOND
-from celeriac.orchestrator.replay import Step, feed, steps
+from celeriac.orchestrator.replay import Step, feed, replay, steps
 from celeriac.payloads import Json
 
 Story = list[str]
@@ -165,6 +165,7 @@ def replay_every_prefix(
     """
     cut = list(steps(history))
     definitions = definitions if definitions is not None else Registry()
+    replay(definition, history, definitions=definitions, run_id=run_id, workflow_id=workflow_id).discard()
     for index, step in enumerate(cut):
         live = LiveRun(definition, run_id=run_id, workflow_id=workflow_id, definitions=definitions, only_looks=True)
         try:
