@@ -250,7 +250,9 @@ class Client:
             run = self.store.find_run(self.namespace, run_id=run_id)
             if run is None or not run.status.open:
                 return
-            at = max(self.store.now(), run.updated_at)
+            last = self.store.history(run_id, after=run.version - 1, limit=1)
+            # A worker that misjudges how long its activity took may have dated what it recorded a little ahead.
+            at = max(self.store.now(), run.updated_at, *(each.at for each in last))
             event = HistoryEvent.of(run.version + 1, at, events.WorkflowTerminated(reason))
             failure = {"type": "WorkflowTerminatedError", "message": reason or "terminated"}
             tasks = [finish_task(run, at, self.engine.settings.limits.republish_after)] if run.origin else []
