@@ -14,6 +14,7 @@ from celery.utils.imports import symbol_by_name
 from celery.worker.control import Panel
 
 from celeriac.errors import CeleriacError
+from celeriac.executors.celery import forks
 from celeriac.executors.celery.runtime import CeleryRuntime
 from celeriac.orchestrator.model import Fence, Task
 from celeriac.orchestrator.status import TaskKind
@@ -118,7 +119,12 @@ def _wrap_worker_command(name: str) -> None:
 def _within(seconds: float, call: Callable[[], list[str]], otherwise: list[str]) -> list[str]:
     """Call from another thread, since this one serves the broker and must not wait for a store that is away."""
     found: list[list[str]] = []
-    thread = threading.Thread(target=lambda: found.append(call()), name="celeriac-revoke", daemon=True)
+
+    def work() -> None:
+        with forks.working():
+            found.append(call())
+
+    thread = threading.Thread(target=work, name="celeriac-revoke", daemon=True)
     thread.start()
     thread.join(seconds)
     return found[0] if found else otherwise

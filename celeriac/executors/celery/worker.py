@@ -11,7 +11,7 @@ from typing import Any, Final
 from celery import bootsteps
 
 from celeriac.errors import CeleriacError, StoreUnavailable
-from celeriac.executors.celery import events
+from celeriac.executors.celery import events, forks
 from celeriac.executors.celery.activities import serve
 from celeriac.executors.celery.hints import HintPipe
 from celeriac.executors.celery.internal import INTERNAL
@@ -68,6 +68,7 @@ class CeleriacStep(bootsteps.StartStopStep):
         # Also without the threads: whatever message comes is carried out as it must be.
         prepare(runtime)
         preload(runtime)
+        forks.install()
 
     def start(self, worker: Any) -> None:
         """Start the threads."""
@@ -127,12 +128,15 @@ class WorkerThreads:
         while not self._over.is_set():
             try:
                 if not ready:
-                    self._open()
+                    with forks.working():
+                        self._open()
                     ready = True
                 if trouble:
                     self._let_others_renew()
                     trouble = 0.0
-                self._look()
+                with forks.working():
+                    pause = self._look()
+                self._sleep(pause)
             except Exception as error:  # noqa: BLE001 - a store that is away must never stop a worker
                 told = isinstance(error, CeleriacError)
                 _LOG.warning("durable workflows wait for the store: %s", error, exc_info=not told)
@@ -150,12 +154,13 @@ class WorkerThreads:
     def _let_others_renew(self) -> None:
         """Find the store back. Leases that ran out while nobody could renew them say nothing of those who hold them."""
         half = self.runtime.settings.lease.total_seconds() / 2
-        self.runtime.store.now()
+        with forks.working():
+            self.runtime.store.now()
         if time.monotonic() - self._store_seen_at > half:
             self._over.wait(half)
 
-    def _look(self) -> None:
-        """Handle what is due, then sleep until the next thing is, or a hint comes."""
+    def _look(self) -> float:
+        """Handle what is due, and return the seconds until the next thing is."""
         relay, store = self.runtime.relay, self.runtime.store
         if self._elected():
             while relay.tick() >= relay.batch and not self._over.is_set():
@@ -167,7 +172,7 @@ class WorkerThreads:
         else:
             pause = self._term / 3
         self._store_seen_at = time.monotonic()
-        self._sleep(pause)
+        return pause
 
     def _sleep(self, pause: float) -> None:
         """Sleep at most ``pause`` seconds; a hint of something due sooner cuts it short, one due soon is waited for."""
@@ -182,7 +187,8 @@ class WorkerThreads:
                 return
             hints = [each for each in pipe.wait(left) if each]
             if hints:
-                due_in = max((min(hints) - self.runtime.store.now()) / SECOND, 0.0)
+                with forks.working():
+                    due_in = max((min(hints) - self.runtime.store.now()) / SECOND, 0.0)
                 if time.monotonic() + due_in < end:
                     end = time.monotonic() + due_in
                     self._place = self._place if self._place is not None else -1
@@ -236,8 +242,9 @@ class WorkerThreads:
         deadline, pause = time.monotonic() + HEARD_MOST, 0.1
         while not self._over.is_set():
             try:
-                if key is not None or self._is_the_listener():
-                    self.runtime.client.deliver_signal(workflow_id, signal)
+                with forks.working():
+                    if key is not None or self._is_the_listener():
+                        self.runtime.client.deliver_signal(workflow_id, signal)
             except StoreUnavailable as error:
                 if time.monotonic() > deadline:
                     _LOG.warning("signal %r for workflow %r was lost: %s", name, workflow_id, error)
