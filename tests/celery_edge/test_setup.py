@@ -81,6 +81,8 @@ def test_what_is_shared_is_part_of_each_app(pools: Any, apart: Any) -> None:
 # -- children and options -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(200)
 def test_children_of_one_task_each(flows: Any, start_worker: Any, key: str) -> None:
     worker = start_worker("-Q", "short", "--max-tasks-per-child", "1", concurrency=2)
     count = 75  # which makes 300 tasks
