@@ -12,6 +12,7 @@ import inspect
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -539,7 +540,10 @@ def raised_at(traceback: TracebackType | None) -> str:
 
 
 def _users_part(traceback: TracebackType | None) -> TracebackType | None:
+    """Leave out the loop's own frames, and have them let go of what they hold: frames of workflow code refer to them."""
     while traceback is not None and place_of(traceback.tb_frame.f_code.co_filename) in _NOT_THE_USERS:
+        with suppress(RuntimeError):  # one that is still at work can't be cleared
+            traceback.tb_frame.clear()
         traceback = traceback.tb_next
     return traceback
 
