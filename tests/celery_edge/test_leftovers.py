@@ -21,7 +21,7 @@ HERE = "tests.celery_edge.flows"
 def kinds(client: redis.Redis) -> dict[str, int]:
     """Count the keys, ids taken out of them, and say which ones expire."""
     found: Counter[str] = Counter()
-    for key in client.keys():
+    for key in client.scan_iter():
         name = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", str(key))
         found[f"{name} (expires)" if client.ttl(key) > 0 else name] += 1
     return dict(found)

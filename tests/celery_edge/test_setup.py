@@ -139,7 +139,7 @@ def test_a_missing_store_says_how_to_name_one() -> None:
     @durable.workflow
     async def flow(ctx: WorkflowContext) -> None: ...
 
-    with pytest.raises(ConfigurationError, match="no store is configured. Say where workflows are kept"):
+    with pytest.raises(ConfigurationError, match=r"no store is configured\. Say where workflows are kept"):
         flow.delay()
 
 
