@@ -15,12 +15,16 @@ from celeriac.errors import ActivityError
 from celeriac.orchestrator.bridge import run_sync
 from celeriac.orchestrator.context import WorkflowContext
 from celeriac.orchestrator.definition import WorkflowDefinition, WorkflowSettings
+from celeriac.orchestrator.signals import SignalType
 from celeriac.testing.simulate.programs import Node
 
 NAME: Final = "sim"
 PLAIN_NAME: Final = "sim-plain"
 BUMP: Final = "bump"
 """The signal that a handler counts."""
+TYPED: Final = "typed"
+"""A declared signal, whose payload has to be a number."""
+SIGNALS: Final = {TYPED: SignalType(TYPED, int)}
 ACTIVITY: Final = ActivityDefinition("act")
 RETRIES: Final = {
     "forever": RetryPolicy(max_attempts=None, max_interval=5),

@@ -11,8 +11,8 @@ from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.model import Run
 from celeriac.orchestrator.status import WorkflowStatus
 from celeriac.testing.histories import replay_every_prefix
-from celeriac.testing.simulate.acting import GOOD_CODE, read
-from celeriac.testing.simulate.clients import ECHO, Story
+from celeriac.testing.simulate.acting import GOOD_CODE, TYPED, read
+from celeriac.testing.simulate.clients import CHANNEL, Story
 from celeriac.testing.simulate.judging import Canceled, End, Failure, Judge, Value
 from celeriac.testing.simulate.process import NAMESPACE
 from celeriac.testing.simulate.scheduler import Violation
@@ -40,6 +40,7 @@ def check(world: World, story: Story, *, replay: bool) -> None:
     facts = History(history)
     facts.check()
     _check_end(story, run, facts)
+    _check_channel(history)
     if run.status not in _OUTSIDE:
         _check_signals(story, history)
     _check_ledger(world, run, facts)
@@ -160,7 +161,8 @@ def _end(run: Run) -> End:
 def _check_signals(story: Story, history: Sequence[HistoryEvent]) -> None:
     """Acknowledged signals are there, once, and those of one sender in their order; what was made up is not."""
     seen = [each.data for each in history if each.type == events.SignalReceived.tag]
-    payloads = Counter(each["payload"] for each in seen if each["name"] != ECHO)
+    seen = [each for each in seen if each.get("sender_id") != CHANNEL]
+    payloads = Counter(each["payload"] for each in seen)
     known = {each.payload for each in story.sent}
     _must(set(payloads) <= known, f"signals that nobody sent: {set(payloads) - known}")
     _must(not payloads or max(payloads.values()) == 1, f"a signal was recorded twice: {payloads}")
@@ -168,8 +170,16 @@ def _check_signals(story: Story, history: Sequence[HistoryEvent]) -> None:
     _must(not missing, f"acknowledged to their senders and not in the history: {missing}")
     places = {each.payload: each.number for each in story.sent}
     for sender in {each.sender for each in story.sent}:
-        order = [places[each["payload"]] for each in seen if each.get("sender_id") == sender and each["name"] != ECHO]
+        order = [places[each["payload"]] for each in seen if each.get("sender_id") == sender]
         _must(order == sorted(order), f"the signals of {sender} are out of order: {order}")
+
+
+def _check_channel(history: Sequence[HistoryEvent]) -> None:
+    """What does not fit is refused, where it can be seen, and what fits is taken."""
+    for each in history:
+        if each.data.get("name") == TYPED:
+            fits = isinstance(each.data["payload"], int)
+            _must(fits == (each.type == events.SignalReceived.tag), f"{each.type} for {each.data['payload']!r}")
 
 
 def _check_ledger(world: World, run: Run, facts: History) -> None:

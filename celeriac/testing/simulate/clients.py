@@ -13,7 +13,7 @@ from celeriac.orchestrator.client import run_ref
 from celeriac.orchestrator.executor import Signal, WorkflowOptions
 from celeriac.orchestrator.model import CreateOutcome
 from celeriac.orchestrator.ports import TurnReady
-from celeriac.testing.simulate.acting import BUMP
+from celeriac.testing.simulate.acting import BUMP, TYPED
 from celeriac.testing.simulate.programs import Node, walk
 from celeriac.testing.simulate.scheduler import Violation
 
@@ -26,6 +26,8 @@ NOISE: Final = "noise"
 """A signal that nobody waits for."""
 ECHO: Final = "echo"
 """One that is published on the channel, so that every worker hears it."""
+CHANNEL: Final = "channel"
+"""The sender of those that are published on the channel; in no order."""
 Deed = tuple[float, Callable[[], None]]
 """When (seconds after the start) and what."""
 
@@ -203,7 +205,9 @@ class Clients:
     def _publish(self) -> None:
         """Publish a signal on the channel, with an id: all workers that hear it record it, once."""
         self._echoed += 1
-        signal = Signal(name=ECHO, payload=f"echo{self._echoed}", key=f"echo {self._echoed}")
+        name = self.dice.pick((ECHO, TYPED))  # of the second kind every other one does not fit what is declared
+        payload = f"echo{self._echoed}" if name == ECHO or self.dice.chance(0.5) else self._echoed
+        signal = Signal(name=name, payload=payload, sender_id=CHANNEL, key=f"echo {self._echoed}")
         for worker in self.world.workers:
             call = partial(worker.hear, self.story.workflow_id, signal)
             self.world.hub.later(self.dice.pick((0.0, 0.0, self.dice.span(0.001, 5))), call)

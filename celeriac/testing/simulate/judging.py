@@ -104,7 +104,7 @@ def kinds_of_failure(node: Node) -> set[str]:
     if limited:
         found |= {"WorkerLostError", "ActivityTimeoutError"}
         if node["beats"]:
-            found.add("StoreUnavailable")
+            found |= {"StoreUnavailable", "SoftLimit"}
     if {"schedule_to_close", "schedule_to_start"} & set(node["options"]):
         found.add("ActivityTimeoutError")
     return found

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from celeriac.orchestrator.ports import Hint
+from celeriac.orchestrator.ports import Hint, TurnReady
 from celeriac.testing.simulate.faults import Fault
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ class Network:
         self.tells_backlog = world.dice.chance(0.5)
         self._latency = world.dice.pick((0.0, 0.001, 0.01))
         self._epoch = 0
+        self._turns: Counter[str] = Counter()
+        """How many turns of each run are on their way."""
+
+    def announces(self, run_id: str) -> bool:
+        """Whether a worker will hear, or has just heard, that a run's turn is due."""
+        handled = (strand.hint for worker in self._world.workers for strand in worker.strands)
+        return self._turns[run_id] > 0 or any(_turn_of(hint) == run_id for hint in (*self.waiting, *handled))
 
     def send(self, hint: Hint, delay: float = 0.0) -> None:
         """Take in a hint that may be handled after so many seconds."""
@@ -41,8 +49,10 @@ class Network:
             self.waiting.append(hint)
             return
         epoch = self._epoch
+        self._turns[_turn_of(hint)] += 1
 
         def arrive() -> None:
+            self._turns[_turn_of(hint)] -= 1
             if epoch == self._epoch:
                 self.waiting.append(hint)
 
@@ -57,3 +67,7 @@ class Network:
         """Lose everything."""
         self.waiting.clear()
         self._epoch += 1
+
+
+def _turn_of(hint: Hint | None) -> str:
+    return hint.run.run_id if isinstance(hint, TurnReady) else ""

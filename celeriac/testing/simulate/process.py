@@ -21,9 +21,10 @@ from celeriac.orchestrator.runner import run_attempt
 from celeriac.orchestrator.status import TaskKind
 from celeriac.orchestrator.watchdog import Watchdog
 from celeriac.payloads import Json
+from celeriac.testing.simulate.acting import SIGNALS
 from celeriac.testing.simulate.faults import Fault
 from celeriac.testing.simulate.programs import LEASE
-from celeriac.testing.simulate.scheduler import Crash, Strand, TurnLock
+from celeriac.testing.simulate.scheduler import Crash, SoftLimit, Strand, TurnLock
 from celeriac.testing.simulate.wires import WiredDispatcher, WiredStore
 
 if TYPE_CHECKING:
@@ -101,11 +102,12 @@ class Process:
         self._renewing = False
         self.engine = Engine(
             self.store,  # type: ignore[arg-type]  # its methods are the store's own
-            Registry(workflows=dict(code)),
+            Registry(workflows=dict(code), signals=SIGNALS),
             WiredDispatcher(world, self),
             settings=world.settings,
             cache=RunCache(cache),
             watchdog=_UNWATCHED,
+            interrupts=(SoftLimit,),
             run_turn=self.turns.run,
             keep=self._keeping,
         )
@@ -139,7 +141,7 @@ class Process:
         def body() -> None:
             try:
                 call()
-            except (Crash, StoreError) as error:
+            except (Crash, SoftLimit, StoreError) as error:
                 self.world.note("ends with", (type(error).__name__,), None)
 
         strand = Strand(body, self, name)

@@ -23,6 +23,10 @@ class Crash(BaseException):
     """The process that runs this has been killed: nothing that its code does from here on has any effect."""
 
 
+class SoftLimit(Exception):
+    """The executor's time limit for this task, raised into it wherever it stands."""
+
+
 class Violation(AssertionError):
     """Something that may never happen has happened."""
 

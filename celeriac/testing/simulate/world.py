@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from celeriac.errors import StoreUnavailable
 from celeriac.orchestrator.engine import EngineSettings
-from celeriac.orchestrator.model import Micros
+from celeriac.orchestrator.model import DueTask, Micros
 from celeriac.orchestrator.ports import Hint
+from celeriac.orchestrator.status import TaskKind
 from celeriac.stores.memory import InMemoryStore
 from celeriac.testing.simulate import checks
 from celeriac.testing.simulate.acting import BAD_CODE, EFFECTS, GOOD_CODE, NAME, OTHER_CODE, PLAIN_NAME
@@ -20,7 +21,7 @@ from celeriac.testing.simulate.listener import listening
 from celeriac.testing.simulate.network import Network
 from celeriac.testing.simulate.process import NAMESPACE, Process
 from celeriac.testing.simulate.programs import LEASE, Grower
-from celeriac.testing.simulate.scheduler import Hub, ManualClock, Strand, Violation
+from celeriac.testing.simulate.scheduler import Hub, ManualClock, SoftLimit, Strand, Violation
 from celeriac.testing.simulate.trace import Trace
 from celeriac.testing.simulate.watch import Watch
 from celeriac.testing.simulate.wires import AFTER, BEFORE
@@ -31,6 +32,7 @@ _SETTINGS: Final = [
     EngineSettings(namespace=NAMESPACE, turn_lease=LEASE * 6, republish_after=LEASE, max_rereads=most)
     for most in (0, 1, 2, 8)
 ]
+_WORKERS_ONLY: Final = frozenset({Fault.CRASH, Fault.SOFT_LIMIT})
 LEAST_STEPS: Final = 5
 MOST_STEPS: Final = 50
 REPLAYED: Final = 20
@@ -68,6 +70,8 @@ class World:
         self.steps = sum(each.tree["steps"] for each in self.stories)
         self.weather = Weather.draw(self.dice, self.steps)
         self._limit = DECISIONS + DECISIONS_PER_STEP * self.steps
+        if self.weather.fine:
+            self.watch.saw["take_due"] = self._must_be_announced
         self.settings = self.dice.pick(_SETTINGS)
         self.network = Network(self)
         self.inline = self.dice.chance(0.6)
@@ -172,6 +176,12 @@ class World:
         free = [each for each in self.workers if each.free]
         return self.dice.pick(free) if free else None
 
+    def _must_be_announced(self, due: Sequence[DueTask], *_: Any, **__: Any) -> None:
+        """Where nothing is lost a turn that a relay finds due has been announced already."""
+        for row in due:
+            if row.task.kind is TaskKind.TURN and not self.network.announces(row.task.run_id):
+                self.watch.broken.append("a relay found a turn due that nobody had announced")
+
     def note(self, what: str, given: Sequence[Any] | None, came: Any) -> None:
         """Keep a line of what the running strand does."""
         if self.hub.at_home:
@@ -244,7 +254,7 @@ class World:
         """
         weather, dice = self.weather, self.dice
         fault = weather.strike(dice, weather.call_rate, weather.at_calls)
-        if fault is Fault.CRASH and process is self.client:
+        if fault in _WORKERS_ONLY and (process is self.client or self.hub.current.hint is None):
             fault = Fault.ANSWER_LOST
         if fault in BEFORE or (fault is not None and fault not in AFTER and dice.chance(0.5)):
             self._trouble(process, fault, name)
@@ -269,6 +279,8 @@ class World:
                 self._doomed.append(process)
                 process.alive = False
                 self.hub.wait()
+            case Fault.SOFT_LIMIT:
+                raise SoftLimit
             case Fault.THREAD_STALLED:
                 self.hub.sleep(self.dice.span(0.01, 150))
             case Fault.WORKER_FROZEN:
