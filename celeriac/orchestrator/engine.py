@@ -418,7 +418,12 @@ class Engine:
         reason = {**describe_block(error), "times": times, "since": (view.run.blocked or {}).get("since", view.now)}
         log = _LOG.warning if times == 1 else _LOG.debug
         log("workflow %s is held, not failed: %s", view.run.workflow_id, error)
-        self.store.release_turn(view.run.run_id, token=token, delay=micros(delay), blocked=reason)
+        run = view.run
+        if self.store.release_turn(run.run_id, token=token, delay=micros(delay), blocked=reason):
+            current = self.store.find_run(run.namespace, run_id=run.run_id)
+            if current is not None and current.inbox_seq > run.inbox_seq:
+                # What came in meanwhile found the turn claimed and woke nobody; a new input is tried at once.
+                self.publish([TurnReady(_ref(current, current.status))])
         return TurnOutcome.BLOCKED
 
     def _decline(self, view: TurnView, token: str) -> TurnOutcome:

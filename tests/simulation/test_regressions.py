@@ -11,13 +11,14 @@ import pytest
 
 from celeriac.activities.definition import ActivityDefinition
 from celeriac.errors import QueryFailed
-from celeriac.executors.local import LocalExecutor
+from celeriac.executors.local import JumpingClock, LocalExecutor
 from celeriac.orchestrator.context import WorkflowContext
-from celeriac.orchestrator.definition import Registry, WorkflowDefinition
+from celeriac.orchestrator.definition import Registry, WorkflowDefinition, WorkflowSettings
 from celeriac.orchestrator.executor import WorkflowHandle
 from celeriac.orchestrator.model import micros
 from celeriac.orchestrator.replay import replay
 from celeriac.orchestrator.status import WorkflowStatus
+from celeriac.stores.memory import InMemoryStore
 from celeriac.testing.histories import compact
 
 STEP = ActivityDefinition("step")
@@ -26,11 +27,12 @@ STEP = ActivityDefinition("step")
 class Stage:
     """One run of a workflow, driven by hand: a turn, an outcome or a signal at a time."""
 
-    def __init__(self, fn: Any) -> None:
+    def __init__(self, fn: Any, settings: WorkflowSettings | None = None, store: type[InMemoryStore] = InMemoryStore) -> None:
+        clock = JumpingClock()
         self.registry = Registry()
-        self.definition = WorkflowDefinition("story", fn)
+        self.definition = WorkflowDefinition("story", fn, settings)
         self.registry.add_workflow(self.definition)
-        self.executor = LocalExecutor(self.registry)
+        self.executor = LocalExecutor(self.registry, store(clock), clock=clock)
         self.handle: WorkflowHandle[Any] = self.executor.execute("story")
 
     def turn(self) -> None:
@@ -168,3 +170,26 @@ def test_a_termination_is_not_older_than_what_a_worker_with_a_fast_clock_recorde
     assert history[-2].at == claim.now + micros(100.0)
     assert history[-1].at == history[-2].at
     assert stage.handle.status() is WorkflowStatus.TERMINATED
+
+
+def test_what_comes_in_while_a_turn_ends_blocked_is_tried_at_once() -> None:  # by looking, not by a seed
+    class NotYet(Exception):
+        pass
+
+    class Busy(InMemoryStore):
+        """A store in which a signal arrives while a turn that can't be carried out is given back."""
+
+        def release_turn(self, run_id: str, **options: Any) -> bool:
+            code_is_bad.clear()
+            stage.handle.signal("anything")
+            return super().release_turn(run_id, **options)
+
+    async def refuses(ctx: WorkflowContext) -> str:
+        if code_is_bad:
+            raise NotYet
+        return "done"
+
+    code_is_bad = [True]
+    stage = Stage(refuses, WorkflowSettings(blocks_on=(NotYet,)), Busy)
+    stage.executor.drive(jump=False)
+    assert stage.handle.status() is WorkflowStatus.COMPLETED
