@@ -148,6 +148,7 @@ class ActivityOptions:
     :param heartbeat: the longest an attempt may go without a heartbeat.
     :param queue: the Celery queue, or None for Celery's own routing.
     :param cancellation: what canceling the awaited activity does.
+    :param foreign: the task is run by workers without celeriac; it needs ``start_to_close``.
     """
 
     retry: RetryPolicy = DEFAULT_RETRY
@@ -157,6 +158,7 @@ class ActivityOptions:
     heartbeat: Duration | None = None
     queue: str | None = None
     cancellation: CancellationType = CancellationType.TRY
+    foreign: bool = False
 
     def __post_init__(self) -> None:
         for name in TIMEOUTS:
@@ -190,6 +192,8 @@ class ActivityOptions:
         }
         if self.cancellation is not CancellationType.TRY:
             found["cancellation"] = self.cancellation.value
+        if self.foreign:
+            found["foreign"] = True
         if self.retry != DEFAULT_RETRY:
             found["retry"] = self.retry.to_json()
         return found

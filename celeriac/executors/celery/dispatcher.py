@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from celery import Celery
 from celery.utils import uuid
-from kombu.exceptions import EncodeError
+from kombu.exceptions import EncodeError, OperationalError
 
+from celeriac.errors import StoreError
 from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery import queues
 from celeriac.executors.celery.headers import HEADER, ActivityTicket, WorkflowTicket
@@ -62,13 +63,18 @@ class CeleryDispatcher:
         """Publish hints in order, over one connection."""
         with self._app.producer_or_acquire() as producer:
             for hint in hints:
-                self._send(hint, producer)
+                try:
+                    self._send(hint, producer)
+                except (StoreError, OperationalError, OSError):
+                    raise  # the next one would fare no better
+                except Exception:  # noqa: BLE001 - a route that leads nowhere, say, must not keep the others from going
+                    _LOG.exception("%s could not be published", hint)
 
     def _send(self, hint: Hint, producer: Any) -> None:
         if isinstance(hint, TurnReady):
             self._turn(hint, producer)
         elif isinstance(hint, ActivityReady):
-            self._activity(hint, producer)
+            self.send_activity(hint, producer)
         else:
             self._finish(hint, producer)
 
@@ -84,20 +90,25 @@ class CeleryDispatcher:
             return {"queue": run.queue}
         return queues.route_of(self._app, run.name)
 
-    def _activity(self, hint: ActivityReady, producer: Any) -> None:
+    def send_activity(self, hint: ActivityReady, producer: Any, own: Mapping[str, Any] | None = None) -> None:
+        """Publish an activity's attempt.
+
+        :param own: options that take the place of the usual ones; the attempt is not to be claimed by who takes it.
+        """
         name, task = hint.data["name"], self._app.tasks.get(hint.data["name"])
         carried = origins.carried_options(hint.data, hint.run.workflow_id)
         ticket = ActivityTicket(hint.run.run_id, hint.seq, hint.attempt)
         options: dict[str, Any] = {
             **carried,
             "task_id": activity_id(hint.run.run_id, hint.seq),
-            "headers": {**carried.get("headers", {}), HEADER: ticket.header()},
+            "headers": {**carried.get("headers", {}), **({HEADER: ticket.header()} if own is None else {})},
             "retries": hint.attempt - 1,
             "ignore_result": True,
             "add_to_parent": False,
             "producer": producer,
             "retry_policy": _QUICK,
             **_shown(hint.data),
+            **(own or {}),
         }
         if hint.queue is not None:
             options["queue"] = hint.queue
@@ -107,7 +118,7 @@ class CeleryDispatcher:
         if hint.delay:
             options["countdown"] = hint.delay
         args, kwargs = hint.data.get("args", ()), hint.data.get("kwargs", {})
-        if task is not None and self._is_id_only(task):
+        if task is not None and own is None and self._is_id_only(task):
             args, kwargs = (), {}
         send = self._app.send_task if task is None else task.apply_async
         prefix = (name,) if task is None else ()

@@ -17,6 +17,8 @@ OPTIONS: str = "celeriac_options"
 """The attribute of a task that holds the options of an activity declared with ``@durable.activity``."""
 BODY: str = "_celeriac_body"
 """The attribute of a wrapped task that holds what its ``run`` was."""
+FOREIGN: ActivityOptions = ActivityOptions(foreign=True)
+"""The options of a task that is not one of the app's."""
 _KNOWN: str = "_celeriac_activity"
 
 
@@ -68,7 +70,7 @@ class CeleryRegistry(Registry):
             return activity_of(reference)
         if isinstance(reference, str):
             task = self.app.tasks.get(reference)
-            return super().activity(reference) if task is None else activity_of(task)
+            return ActivityDefinition(reference, None, FOREIGN) if task is None else activity_of(task)
         return super().activity(reference)
 
 

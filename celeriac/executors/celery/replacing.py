@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac.executors.celery.internal import OUTCOME_TASK, OutcomeTicket
+from celeriac.executors.celery.outcomes import OUTCOME_TASK, OutcomeTicket
 from celeriac.executors.celery.runtime import CeleryRuntime
 from celeriac.executors.celery.wrapping import REPLACED
 from celeriac.orchestrator.model import Claim

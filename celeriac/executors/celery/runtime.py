@@ -15,7 +15,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from celeriac.config.settings import InlineTurns, Settings
 from celeriac.errors import ConfigurationError
-from celeriac.executors.celery import queues
+from celeriac.executors.celery import foreign, queues
 from celeriac.executors.celery.dispatcher import CeleryDispatcher
 from celeriac.executors.celery.hints import HintPipe
 from celeriac.executors.celery.leases import LeaseKeeper
@@ -137,7 +137,7 @@ class CeleryRuntime:
     def attempts(self) -> Attempts:
         """Claims attempts and brings about their ends."""
         settings = AttemptSettings(lease=self.settings.lease, republish_after=self.settings.republish_after)
-        return Attempts(self.engine, settings, hooks=lambda: self.hooks)
+        return foreign.CeleryAttempts(self, self.engine, settings, hooks=lambda: self.hooks)
 
     @cached_property
     def relay(self) -> Relay:
@@ -253,8 +253,16 @@ class _NoticingDispatcher(CeleryDispatcher):
             if isinstance(hint, RunFinished):
                 self._runtime.notices.tell(hint.run.run_id)
         messages: list[Hint] = [each for each in hints if not isinstance(each, RunFinished) or each.origin is not None]
+        abroad = [each for each in messages if isinstance(each, ActivityReady) and foreign.is_foreign(each)]
+        messages = [each for each in messages if each not in abroad]
         if messages:
             super().publish(messages)
+        for hint in abroad:
+            foreign.publish(self._runtime, hint, functools.partial(self._send_abroad, hint))
+
+    def _send_abroad(self, hint: ActivityReady, options: dict[str, Any]) -> None:
+        with self._runtime.app.producer_or_acquire() as producer:
+            self.send_activity(hint, producer, options)
 
 
 def _nothing() -> None:
