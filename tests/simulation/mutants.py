@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from celeriac.activities.options import RetryPolicy
+from celeriac.orchestrator import turn
 from celeriac.orchestrator.cache import CachedRun
+from celeriac.orchestrator.commands import StartTimer
 from celeriac.orchestrator.engine import Engine
 from celeriac.orchestrator.live import LiveRun
-from celeriac.orchestrator.model import Commit, CommitOutcome, Delivery, DeliveryOutcome, Fence, InboxItem, Message
+from celeriac.orchestrator.model import (
+    Commit,
+    CommitOutcome,
+    Delivery,
+    DeliveryOutcome,
+    Fence,
+    InboxItem,
+    Message,
+    Task,
+)
 from celeriac.orchestrator.relay import Relay
-from celeriac.orchestrator.turn import Turn
+from celeriac.orchestrator.status import TaskKind, TaskState
+from celeriac.orchestrator.turn import Order, Turn
 from celeriac.stores import memory, rows
 from celeriac.stores.memory import InMemoryStore
 from celeriac.stores.shelf import Entry
@@ -145,3 +158,34 @@ def lost_turn_not_taken_over(patch: pytest.MonkeyPatch) -> None:
 @mutant
 def dead_workers_attempt_not_ended(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("celeriac.orchestrator.relay.overdue_failure", lambda *_: None)
+
+
+@mutant
+def wake_up_not_published(patch: pytest.MonkeyPatch) -> None:
+    def delivered(self: Engine, delivery: Delivery) -> bool:
+        return delivery.outcome in (DeliveryOutcome.DELIVERED, DeliveryOutcome.DUPLICATE)
+
+    patch.setattr(Engine, "delivered", delivered)
+
+
+@mutant
+def signals_behind_a_closing_signal_put_in_front_of_it(patch: pytest.MonkeyPatch) -> None:
+    def in_front(order: Order, inbox: Sequence[InboxItem], closed_by: int) -> Order:
+        first = sorted(inbox, key=lambda item: (item.number <= closed_by, item.number))
+        return [[item] for item in first]
+
+    patch.setattr("celeriac.orchestrator.engine.signals_first", in_front)
+
+
+@mutant
+def activity_attempted_again_after_a_lost_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RetryPolicy, "allows", lambda self, attempt, failure: not failure.get("non_retryable"))
+
+
+@mutant
+def timer_fired_before_its_time(patch: pytest.MonkeyPatch) -> None:
+    def start(self: Turn, command: StartTimer) -> None:
+        at = max(self.now, command.fire_at - 1)
+        self._add(Task(self.run.run_id, TaskKind.TIMER, command.number, TaskState.QUEUED, at, self.run.namespace))
+
+    patch.setitem(turn._CARRY, StartTimer, start)

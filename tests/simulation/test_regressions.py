@@ -27,7 +27,9 @@ STEP = ActivityDefinition("step")
 class Stage:
     """One run of a workflow, driven by hand: a turn, an outcome or a signal at a time."""
 
-    def __init__(self, fn: Any, settings: WorkflowSettings | None = None, store: type[InMemoryStore] = InMemoryStore) -> None:
+    def __init__(
+        self, fn: Any, settings: WorkflowSettings | None = None, store: type[InMemoryStore] = InMemoryStore
+    ) -> None:
         clock = JumpingClock()
         self.registry = Registry()
         self.definition = WorkflowDefinition("story", fn, settings)

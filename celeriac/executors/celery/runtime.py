@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -29,7 +30,7 @@ from celeriac.orchestrator.engine import Engine, EngineSettings, TurnOutcome
 from celeriac.orchestrator.executor import WorkflowHandle, WorkflowOptions
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.model import Micros, Run
-from celeriac.orchestrator.ports import Hint, RunFinished, SignalBus, Store
+from celeriac.orchestrator.ports import ActivityReady, Hint, RunFinished, SignalBus, Store
 from celeriac.orchestrator.relay import Relay
 from celeriac.orchestrator.watchdog import Watchdog
 from celeriac.payloads import Json
