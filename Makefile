@@ -5,6 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST_ARGS ?=
+JOBS   ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint format clean
@@ -15,8 +16,8 @@ help: ## say what there is
 demo: $(STAMP) ## run a workflow on real workers, kill some of them, and watch it finish
 	@$(BIN)/celeriac demo
 
-test: $(STAMP) ## run the tests; PYTEST_ARGS='-k signal' for some of them
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(STAMP) ## run the tests, JOBS=2 at a time; PYTEST_ARGS='-k signal' for some of them
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(PYTEST_ARGS)
 
 check: lint ## everything CI checks besides the tests
 	$(BIN)/mypy

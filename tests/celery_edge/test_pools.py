@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +16,16 @@ HERE = "tests.celery_edge.flows"
 
 @pytest.fixture(scope="module", params=["prefork", "threads", "gevent", "solo"])
 def pool(request: pytest.FixtureRequest, flows: Any, edge_env: Any, tmp_path_factory: Any) -> Iterator[Worker]:
-    if request.param == "gevent":
-        pytest.importorskip("gevent")
-    folder = tmp_path_factory.mktemp(request.param)
-    limit = {"CELERIAC_TURN_CPU_LIMIT": "0.5"}
-    with Worker(folder, HERE, pool=request.param, concurrency=4, name=request.param, **limit) as worker:
+    with _worker(tmp_path_factory.mktemp(request.param), request.param) as worker:
         yield worker
+        troubles = worker.troubles()
+    assert troubles == []
+
+
+def _worker(folder: Path, pool: str) -> Worker:
+    if pool == "gevent":
+        pytest.importorskip("gevent")
+    return Worker(folder, HERE, pool=pool, concurrency=4, name=pool, **{"CELERIAC_TURN_CPU_LIMIT": "0.5"})
 
 
 @pytest.fixture
@@ -79,10 +84,9 @@ def test_a_coroutine_that_is_canceled(pool: Worker, flows: Any, ledger: Ledger, 
     assert ledger.has(key, 2) == ["ran", "canceled"]
 
 
-def test_nothing_went_wrong_behind_the_scenes(pool: Worker) -> None:
-    assert pool.troubles() == []
-
-
-def test_it_stops_quickly(pool: Worker) -> None:
-    assert pool.stop() < 15
-    assert "Task was destroyed" not in pool.log
+@pytest.mark.parametrize("pool_name", ["prefork", "threads", "gevent", "solo"])
+def test_it_stops_quickly(flows: Any, edge_env: Any, tmp_path: Path, pool_name: str) -> None:
+    with _worker(tmp_path, pool_name) as worker:
+        assert flows.double.delay(1).get(timeout=30) == 2
+        assert worker.stop() < 15
+        assert "Task was destroyed" not in worker.log

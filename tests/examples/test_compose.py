@@ -67,9 +67,6 @@ print(json.dumps(durable.handle("order-A-17").result(timeout=30)))
     assert {each.partition("@")[0] for each in started} == {"activities"}
 
 
-@pytest.mark.xfail(
-    reason="the setting workflow_queue has no effect yet: Celery's router names the default queue", strict=False
-)
 def test_turns_are_taken_by_the_pool_of_workflows(project: Project, pools: dict[str, Process]) -> None:
     order = json.dumps({"id": "B-1", "cents": 4200})
     project.celery("workflow", "start", "shop.flows.fulfil", "--id", "order-B-1", "--input", order)

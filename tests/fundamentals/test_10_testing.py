@@ -134,7 +134,6 @@ def test_a_history_kept_in_a_file_is_held_against_the_code_of_today() -> None:
 
 
 def test_the_plugin_brings_the_fixture(pytester: Any) -> None:
-    pytester.makeconftest("pytest_plugins = ['celeriac.testing.plugin']")
     pytester.makepyfile(
         textwrap.dedent(
             """
@@ -151,4 +150,4 @@ def test_the_plugin_brings_the_fixture(pytester: Any) -> None:
             """
         )
     )
-    pytester.runpytest("-p", "no:randomly", "-p", "no:cacheprovider").assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider").assert_outcomes(passed=2)
