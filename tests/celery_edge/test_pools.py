@@ -25,7 +25,7 @@ def pool(request: pytest.FixtureRequest, flows: Any, edge_env: Any, tmp_path_fac
 def _worker(folder: Path, pool: str) -> Worker:
     if pool == "gevent":
         pytest.importorskip("gevent")
-    return Worker(folder, HERE, pool=pool, concurrency=4, name=pool, **{"CELERIAC_TURN_CPU_LIMIT": "0.5"})
+    return Worker(folder, HERE, pool=pool, concurrency=4, name=pool, CELERIAC_TURN_CPU_LIMIT="0.5")
 
 
 @pytest.fixture
