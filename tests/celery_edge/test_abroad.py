@@ -89,7 +89,9 @@ def test_the_result_backend_is_asked_where_the_link_was_lost(
     ledger.has(key, 1)
     first.stop()
     with redis.Redis.from_url(edge_env["EDGE_BROKER"], decode_responses=True) as client:
-        eventually(lambda: client.lrange("lossy", 0, -1), lambda messages: any("celeriac.outcome" in m for m in messages))
+        eventually(
+            lambda: client.lrange("lossy", 0, -1), lambda messages: any("celeriac.outcome" in m for m in messages)
+        )
         client.delete("lossy")
     start_worker("-Q", "lossy", concurrency=1)
     assert started.handle.result(timeout=30) == "slept"
