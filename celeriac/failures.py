@@ -21,6 +21,9 @@ MAX_STACK: Final = 12
 Failure = dict[str, Json]
 """``type``, ``message``, and where there are any ``details``, ``cause``, ``stack``, ``others``, ``timeout``, ``bases``."""
 
+FOUND: Final = frozenset({"ActivityTimeoutError", "WorkerLostError"})
+"""Types of failures that the engine finds: no code has raised them."""
+
 
 def failure_of(error: BaseException, *, stack: bool = True) -> Failure:
     """Describe an exception as JSON.
@@ -90,5 +93,10 @@ def summary(failure: Failure) -> str:
 
 
 def names_of(failure: Failure) -> tuple[str, ...]:
-    """Return the names of the exception's class and of its bases, for matching by name."""
-    return (str(failure.get("type", "")), *map(str, failure.get("bases", ())))
+    """Return the names of the exception's class and of its bases, for matching by name.
+
+    What the engine found and no code raised (a lost worker, a timeout) goes by its own name only.
+    """
+    kind = str(failure.get("type", ""))
+    bases = tuple(map(str, failure.get("bases", ())))
+    return (kind, *bases) if kind in FOUND and not bases else (kind, *bases, "Exception")

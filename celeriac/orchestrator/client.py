@@ -34,8 +34,6 @@ from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.executor import Signal, WorkflowHandle, WorkflowOptions
 from celeriac.orchestrator.live import LiveRun, SideEffectAhead
 from celeriac.orchestrator.model import (
-    Commit,
-    CommitOutcome,
     Created,
     CreateOutcome,
     Delivery,
@@ -53,13 +51,13 @@ from celeriac.orchestrator.model import (
     micros,
     moment,
 )
-from celeriac.orchestrator.ports import RunFinished, TurnReady
+from celeriac.orchestrator.ports import TurnReady
 from celeriac.orchestrator.replay import feed
 from celeriac.orchestrator.status import MessageKind, TaskKind, TaskState, WorkflowStatus
-from celeriac.orchestrator.turn import Order, Turn, as_it_came, finish_task, signals_first
+from celeriac.orchestrator.turn import Order, Turn, as_it_came, signals_first
 from celeriac.payloads import UNTYPED, Arguments, Json, Signature, check_size
 
-MAX_TERMINATE_TRIES: Final = 50
+MAX_TRIES: Final = 50
 BUILT_IN_QUERIES: Final = ("status", "result", "history", "waits", "stack")
 
 
@@ -138,7 +136,7 @@ class Client:
         new = self._new_run(definition, arguments, options, origin, queue)
         if delay > 0:
             new = replace(new, turn_due=micros(delay))
-        for _ in range(MAX_TERMINATE_TRIES):
+        for _ in range(MAX_TRIES):
             created = self.store.create(new)
             if created.outcome is CreateOutcome.CREATED and delay > 0:
                 self._postpone(created.run.run_id, new.turn_due)
@@ -246,32 +244,9 @@ class Client:
 
     def terminate_run(self, run_id: str, reason: str) -> None:
         """End a run at once, by its run id; a run that has closed meanwhile stays as it is."""
-        for _ in range(MAX_TERMINATE_TRIES):
-            run = self.store.find_run(self.namespace, run_id=run_id)
-            if run is None or not run.status.open:
-                return
-            last = self.store.history(run_id, after=run.version - 1, limit=1)
-            # A worker that misjudges how long its activity took may have dated what it recorded a little ahead.
-            at = max(self.store.now(), run.updated_at, *(each.at for each in last))
-            event = HistoryEvent.of(run.version + 1, at, events.WorkflowTerminated(reason))
-            failure = {"type": "WorkflowTerminatedError", "message": reason or "terminated"}
-            tasks = [finish_task(run, at, self.engine.settings.limits.republish_after)] if run.origin else []
-            commit = Commit(
-                run_id=run_id,
-                epoch=run.epoch,
-                version=run.version,
-                inbox_seq=run.inbox_seq,
-                status=WorkflowStatus.TERMINATED,
-                events=[event],
-                tasks=tasks,
-                failure=failure,
-            )
-            if self.store.commit(commit) is CommitOutcome.COMMITTED:
-                ref = replace(run_ref(run), status=WorkflowStatus.TERMINATED)
-                self.engine.publish([RunFinished(ref, run.origin)])
-                self.engine.hooks.call("on_workflow_fail", run.workflow_id, failure)
-                return
-        raise StaleWrite(f"run {run_id!r} was too busy to be terminated; try again")
+        failure: dict[str, Json] = {"type": "WorkflowTerminatedError", "message": reason or "terminated"}
+        event = events.WorkflowTerminated(reason)
+        self.engine.close_at_once(self.namespace, run_id, WorkflowStatus.TERMINATED, event, failure)
 
     def pause(self, workflow_id: str) -> None:
         """Keep a run from taking turns until it is resumed; it goes on taking input."""

@@ -19,8 +19,9 @@ from typing import Any, Final
 from celeriac.durations import Duration, seconds
 from celeriac.errors import Held, NonDeterminismError, RuntimeFault, StoreError, TurnAbandoned
 from celeriac.orchestrator.cache import CachedRun, RunCache
+from celeriac.orchestrator.closing import close_at_once
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
-from celeriac.orchestrator.events import UnreadableHistory
+from celeriac.orchestrator.events import Event, UnreadableHistory
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.live import LiveRun
 from celeriac.orchestrator.model import (
@@ -39,8 +40,8 @@ from celeriac.orchestrator.model import (
 )
 from celeriac.orchestrator.ports import ActivityReady, Dispatcher, Hint, RunFinished, Store, TurnReady
 from celeriac.orchestrator.replay import feed
-from celeriac.orchestrator.status import TaskKind, WorkflowStatus
-from celeriac.orchestrator.turn import Order, Turn, TurnLimits, as_it_came, signals_first
+from celeriac.orchestrator.status import MessageKind, TaskKind, WorkflowStatus
+from celeriac.orchestrator.turn import Order, Turn, TurnLimits, as_it_came, signals_first, timed_out
 from celeriac.orchestrator.watchdog import Watchdog
 from celeriac.payloads import Json
 
@@ -219,6 +220,24 @@ class Engine:
         except Exception:  # noqa: BLE001 - brokers' clients raise what they like
             _LOG.warning("publishing failed; the relay will do it", exc_info=True)
             return False
+        return True
+
+    def close_at_once(
+        self, namespace: str, run_id: str, status: WorkflowStatus, event: Event, failure: dict[str, Json]
+    ) -> bool:
+        """Close a run without running its code; False when there is none, or it has closed already.
+
+        :raises StaleWrite: it was too busy.
+        """
+        grace = self._limits.republish_after
+        run = close_at_once(
+            self.store, namespace, run_id, status=status, event=event, failure=failure, republish_after=grace
+        )
+        if run is None:
+            return False
+        self.cache.drop(run_id)
+        self.publish([RunFinished(_ref(run, status), run.origin)])
+        self.hooks.call("on_workflow_fail", run.workflow_id, failure)
         return True
 
     def _inline_view(self, run_id: str, head: Head | None) -> TurnView | None:
@@ -411,8 +430,19 @@ class Engine:
 
     # -- turns that can't be carried out -----------------------------------------------------------------------------------
 
+    def _close_overdue(self, view: TurnView) -> bool:
+        """Close a run whose time is up and whose code can't be run: that needs none of it."""
+        if not any(item.message.kind is MessageKind.TIMEOUT for item in view.inbox):
+            return False
+        run = view.run
+        started = self.store.history(run.run_id, limit=1)[0].data
+        event, failure = timed_out(started.get("timeout"))
+        return self.close_at_once(run.namespace, run.run_id, WorkflowStatus.TIMED_OUT, event, failure)
+
     def _block(self, view: TurnView, token: str, error: BaseException) -> TurnOutcome:
         self.cache.drop(view.run.run_id)
+        if self._close_overdue(view):
+            return TurnOutcome.COMMITTED
         times = _times(view.run) + 1
         delay = min(BLOCKED_FIRST * 2 ** (times - 1), BLOCKED_MOST)
         reason = {**describe_block(error), "times": times, "since": (view.run.blocked or {}).get("since", view.now)}
@@ -440,6 +470,8 @@ class Engine:
         }
         delay = min(max((view.now - since) / SECOND * DECLINED_SHARE, DECLINED_FIRST), DECLINED_MOST)
         nobody = view.now - since > NOBODY_AFTER * SECOND
+        if nobody and self._close_overdue(view):
+            return TurnOutcome.COMMITTED
         self.store.release_turn(run.run_id, token=token, delay=micros(delay), blocked=reason, declined=not nobody)
         self.dispatcher.expect(view.now + micros(delay))
         return TurnOutcome.DECLINED

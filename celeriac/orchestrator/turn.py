@@ -247,12 +247,9 @@ class Turn:
 
     def _take_timeout(self, _: Message, number: int) -> None:
         started = self.live.started
-        seconds = (started.timeout if started is not None else None) or 0.0
-        self._record(events.WorkflowTimedOut(seconds))
-        self._close(
-            WorkflowStatus.TIMED_OUT,
-            failure={"type": "WorkflowTimedOutError", "message": f"the workflow took longer than {seconds:g} s"},
-        )
+        event, failure = timed_out(None if started is None else started.timeout)
+        self._record(event)
+        self._close(WorkflowStatus.TIMED_OUT, failure=failure)
         self.closed_by = number
 
     # -- commands ------------------------------------------------------------------------------------------------------
@@ -369,6 +366,15 @@ class Turn:
 
 MAX_WAITS: Final = 20
 """How many of the things that a run waits for are shown with it."""
+
+
+def timed_out(timeout: float | None) -> tuple[events.WorkflowTimedOut, dict[str, Json]]:
+    """Return the event and the failure of a run that took longer than ``timeout`` seconds."""
+    seconds = timeout or 0.0
+    return events.WorkflowTimedOut(seconds), {
+        "type": "WorkflowTimedOutError",
+        "message": f"the workflow took longer than {seconds:g} s",
+    }
 
 
 def finish_task(run: Run, now: Micros, republish_after: Micros) -> Task:

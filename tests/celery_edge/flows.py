@@ -198,6 +198,11 @@ def hard(key: str, times: int) -> str:
     return f"quick {count}"
 
 
+@app.task(autoretry_for=(ConnectionError,), default_retry_delay=0)
+def autoretrying_killed(key: str, times: int) -> str:
+    return killed(key, times)
+
+
 @app.task
 def killed(key: str, times: int) -> str:
     count = note(key, "ran")

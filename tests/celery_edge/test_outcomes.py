@@ -312,6 +312,12 @@ def test_its_process_is_killed(run: Any) -> None:
     assert it.tale == completed("killed", "survived 2", attempt=2)
 
 
+def test_autoretry_does_not_own_what_becomes_of_its_process(run: Any) -> None:
+    it = run("autoretrying_killed", 1)
+    assert it.result() == "survived 2"
+    assert it.tale == completed("autoretrying_killed", "survived 2", attempt=2)
+
+
 def test_its_process_is_killed_each_time(run: Any) -> None:
     it = run("killed", 99, flow="told")
     message = "the worker w0@here was lost while it ran the activity"

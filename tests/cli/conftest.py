@@ -54,6 +54,12 @@ class Cli:
         return handle
 
 
+@pytest.fixture(autouse=True)
+def nothing_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what other tests share with all apps of this process."""
+    monkeypatch.setattr("celeriac.shared._DECLARED", [])
+
+
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
     monkeypatch.setenv("TZ", "UTC")

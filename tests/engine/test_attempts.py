@@ -15,7 +15,8 @@ from celeriac import (
     activity_context,
     activity_running,
 )
-from celeriac.orchestrator.attempts import AttemptEnd, activity_id
+from celeriac.failures import failure_of
+from celeriac.orchestrator.attempts import AttemptEnd, activity_id, lost_failure, timeout_failure
 from celeriac.orchestrator.model import SECOND, Claim
 from celeriac.orchestrator.status import TaskKind, TaskState
 from tests.workflows import Env
@@ -322,6 +323,15 @@ def test_the_default_policy_is_the_documented_one() -> None:
     assert [policy.delay(n, 0.0) for n in range(1, 9)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0]
     assert policy.max_attempts == 3
     assert policy.delay(100_000, 0.0) == 10.0
+
+
+def test_whatever_the_code_raises_may_be_final_and_what_befalls_it_not() -> None:
+    policy = RetryPolicy(non_retryable=(Exception,))
+    assert not policy.allows(1, failure_of(KeyError("a")))
+    assert not policy.allows(1, failure_of(LookupError("a")))
+    assert policy.allows(1, lost_failure("w"))
+    assert policy.allows(1, timeout_failure("start_to_close", "too long"))
+    assert not RetryPolicy(non_retryable=("WorkerLostError",)).allows(1, lost_failure("w"))
 
 
 def test_options_survive_their_recording() -> None:

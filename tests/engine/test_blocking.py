@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac import WorkflowContext
-from celeriac.errors import Held, QueryFailed, ResultTimeout, StoreUnavailable
+from celeriac.errors import Held, QueryFailed, ResultTimeout, StoreUnavailable, WorkflowTimedOutError
 from celeriac.orchestrator.engine import MAX_CLAIMS, TurnOutcome
 from celeriac.orchestrator.watchdog import Watchdog
 from tests.workflows import Env, make
@@ -334,3 +334,37 @@ def test_others_go_on_while_one_is_held(env: Env) -> None:
     stuck = env.start(held)
     assert env.start(patient).result() == "a year later"
     assert stuck.status() == "blocked"
+
+
+def test_a_run_whose_time_is_up_while_it_is_blocked_times_out(env: Env) -> None:
+    @env.workflow(timeout=60)
+    async def flow(ctx: WorkflowContext) -> None:
+        await ctx.wait_signal("go")
+        open("/etc/hostname")  # noqa: PTH123, SIM115, ASYNC230
+
+    handle = env.start(flow)
+    env.settle()
+    handle.signal("go")
+    env.settle()
+    assert handle.status() == "blocked"
+    env.advance(59)
+    assert handle.status() == "blocked"
+    env.advance(2)
+    assert handle.status() == "timed_out"
+    with pytest.raises(WorkflowTimedOutError, match="the workflow took longer than 60 s"):
+        handle.result()
+    assert env.story(handle) == ["workflow_started flow()", "workflow_timed_out 60s"]
+    assert env.executor.store.tasks(handle.run_id) == []
+
+
+def test_a_run_whose_time_is_up_times_out_though_nobody_has_its_code(env: Env) -> None:
+    @env.workflow(timeout=30)
+    async def flow(ctx: WorkflowContext) -> None:
+        await ctx.wait_signal("go")
+
+    handle = env.start(flow)
+    del env.registry.workflows["flow"]
+    env.advance(50)
+    assert handle.status() == "running"
+    env.advance(30)
+    assert handle.status() == "timed_out"

@@ -10,7 +10,7 @@ returns                                       its result is recorded
 raises                                        the retry policy decides: another attempt, or the failure is recorded
 raises ``NonRetryable``                       the failure is recorded; no further attempt
 raises ``Retry`` (``self.retry()``)           the same attempt goes on when Celery's own message comes
-is under ``autoretry_for``                    the same; there is one attempt by default, so that one of the two retries
+is under ``autoretry_for``                    the same; what it raises in the end is final by default
 raises ``Reject(requeue=True)``               the same attempt goes on when the broker delivers the message again
 raises ``Reject`` without requeue, ``Ignore`` the failure is recorded; no further attempt
 is replaced (``self.replace()``)              the replacement's outcome is the outcome; its failure is the attempt's

@@ -90,7 +90,9 @@ def _own_options(task: Any) -> ActivityOptions:
     """Draw options from what an existing task says of itself, so that one of the two owns each of them."""
     options: dict[str, Any] = {}
     if getattr(task, "autoretry_for", None):
-        options["retry"] = RetryPolicy.never()  # the task's own retries go round within one attempt
+        # The task's own retries go round within one attempt, and what it raises in the end is final. A worker that dies
+        # under it is no affair of its own: that is another attempt.
+        options["retry"] = RetryPolicy(non_retryable=(Exception,))
     limit = task.time_limit or task.app.conf.task_time_limit
     if limit:
         options["start_to_close"] = limit
