@@ -8,8 +8,8 @@ another discards everything it did.
 from __future__ import annotations
 
 import logging
+import secrets
 import traceback
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -159,7 +159,7 @@ class Engine:
 
         :param origin: replaces the run's origin if this is its first turn: what is known of the start only where it arrives.
         """
-        token = uuid.uuid4().hex
+        token = secrets.token_hex(16)
         lease = micros(self.settings.turn_lease)  # type: ignore[arg-type]
         view = self.store.begin_turn(run_id, token=token, lease=lease, known=self.cache.known(run_id))
         if view is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from celeriac.errors import NonDeterminismError, RuntimeFault
+from celeriac.frozen import quick
 from celeriac.orchestrator import events
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 from celeriac.orchestrator.events import HistoryEvent
@@ -15,6 +16,7 @@ from celeriac.orchestrator.live import LiveRun
 _NEVER_BEGUN: Final = [events.WorkflowStarted.tag, events.WorkflowTerminated.tag]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Step:
     """One input event and the effects that applying it had."""

@@ -144,9 +144,7 @@ class Process:
             except (Crash, SoftLimit, StoreError) as error:
                 self.world.note("ends with", (type(error).__name__,), None)
 
-        strand = Strand(body, self, name)
-        strand.hint = hint
-        self.world.hub.begin(strand)
+        self.world.hub.begin(Strand(body, self, name, hint))
 
     def ended(self, strand: Strand) -> None:
         """Forget an action that has come to its end."""

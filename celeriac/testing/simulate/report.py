@@ -84,17 +84,19 @@ def simulate(
     report = Report()
     with listening(), _collecting_seldom():
         for seed in seeds:
-            _one(report, World(seed, store=store, whole_trace=whole_trace))
+            began = time.thread_time()
+            _one(report, seed, store, whole_trace=whole_trace)
             if report.schedules % COLLECT_EVERY == 0:
                 gc.collect()
+            report.seconds += time.thread_time() - began
             on_schedule(report)
             if len(report.found) >= stop_after:
                 break
     return report
 
 
-def _one(report: Report, world: World) -> None:
-    began = time.thread_time()
+def _one(report: Report, seed: int, store: type[InMemoryStore], *, whole_trace: bool) -> None:
+    world = World(seed, store=store, whole_trace=whole_trace)
     try:
         world.run()
     except Violation as violation:
@@ -103,7 +105,6 @@ def _one(report: Report, world: World) -> None:
         lines = traceback.format_exception(error)[-2:]
         message = f"{type(error).__name__}: {error}"
         report.found.append(Found(world.seed, message, [*world.trace.lines(), *lines]))
-    report.seconds += time.thread_time() - began
     report.schedules += 1
     report.steps += world.steps
     report.decisions += world.decisions

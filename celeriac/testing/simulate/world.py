@@ -75,7 +75,7 @@ class World:
         self.settings = self.dice.pick(_SETTINGS)
         self.network = Network(self)
         self.inline = self.dice.chance(0.6)
-        self._cache = self.dice.pick((1000, 1000, 1000, 1, 0))
+        self._cache = self.dice.weigh({1000: 8, 1: 1, 0: 1})
         self._slots = self.dice.whole(1, 4)
         self.client = Process(self, "clients", GOOD_CODE, slots=0, cache=0)
         self.workers = [self._worker(f"w{number}") for number in range(self.dice.whole(1, 4))]
@@ -122,11 +122,10 @@ class World:
 
     def _end(self) -> None:
         for process in (*self.workers, self.client):
-            if process.alive:
-                process.alive = False
-                for strand in process.strands:
-                    self.hub.unwind(strand)
-                process.engine.cache.clear()
+            process.alive = False
+            for strand in process.strands:
+                self.hub.unwind(strand)
+            process.engine.cache.clear()
 
     def _decide(self) -> bool:
         """Let one thing happen; False when nothing is left to happen."""
@@ -184,10 +183,10 @@ class World:
 
     def note(self, what: str, given: Sequence[Any] | None, came: Any) -> None:
         """Keep a line of what the running strand does."""
-        if self.hub.at_home:
+        strand = self.hub.running
+        if strand is None:
             self.trace.note(self.clock.now, "", "", what, given, came)
         else:
-            strand = self.hub.current
             self.trace.note(self.clock.now, strand.process.name, strand.name, what, given, came)
 
     # -- trouble -----------------------------------------------------------------------------------------------------
@@ -330,9 +329,9 @@ class World:
 
 
 def _draw_steps(dice: Dice) -> int:
-    """Draw the size of a program: twice the size, a tenth as often."""
-    least, most = LEAST_STEPS**-2.4, MOST_STEPS**-2.4
-    return round((least + dice.random() * (most - least)) ** (-1 / 2.4))
+    """Draw the size of a program: twice the size, a seventh as often."""
+    least, most = LEAST_STEPS**-2.8, MOST_STEPS**-2.8
+    return round((least + dice.random() * (most - least)) ** (-1 / 2.8))
 
 
 __all__ = ["Strand", "World"]
