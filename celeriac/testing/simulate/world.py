@@ -62,6 +62,7 @@ class World:
         self.watch = Watch(self.store, self.clock)
         self.outage_until: Micros = 0
         self.decisions = 0
+        self.replays = seed % REPLAYED == 0
         self.acts = Acts(self)
         self._doomed: list[Process] = []
         self._began: dict[str, int] = {}
@@ -115,7 +116,7 @@ class World:
 
     def _check(self) -> None:
         for story in self.stories:
-            checks.check(self, story, replay=self.seed % REPLAYED == 0)
+            checks.check(self, story, replay=self.replays)
         left = list(checks.leftovers(self))
         if left:
             raise Violation(f"left over: {', '.join(left)}")
