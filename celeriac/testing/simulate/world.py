@@ -71,6 +71,7 @@ class World:
         self.steps = sum(each.tree["steps"] for each in self.stories)
         self.weather = Weather.draw(self.dice, self.steps)
         self._limit = DECISIONS + DECISIONS_PER_STEP * self.steps
+        self._rough_until = self._limit * ROUGH_UNTIL
         if self.weather.fine:
             self.watch.saw["take_due"] = self._must_be_announced
         self.settings = self.dice.pick(_SETTINGS)
@@ -207,16 +208,15 @@ class World:
 
     def _rough(self) -> None:
         weather, dice = self.weather, self.dice
-        if self.decisions > self._limit * ROUGH_UNTIL:
+        if self.decisions > self._rough_until:
             self._clear_up()
             return
         if dice.random() < weather.passing:
             small = dice.random() < 0.8
             self.clock.now += round(dice.span(10, 100_000) if small else dice.span(100_000, 100_000_000))
             self._tick_someone()
-        fault = weather.strike(dice, weather.rate, weather.any_time)
-        if fault is not None:
-            self._strike(fault)
+        if weather.left > 0 and dice.random() < weather.rate:
+            self._strike(dice.weigh(weather.any_time))
 
     def _tick_someone(self) -> None:
         due = self.store.next_due(NAMESPACE)
@@ -253,15 +253,21 @@ class World:
         :raises Crash, StoreUnavailable: before it.
         """
         weather, dice = self.weather, self.dice
-        fault = weather.strike(dice, weather.call_rate, weather.at_calls)
-        if fault in _WORKERS_ONLY and (process is self.client or self.hub.current.hint is None):
-            fault = Fault.ANSWER_LOST
-        if fault in BEFORE or (fault is not None and fault not in AFTER and dice.chance(0.5)):
-            self._trouble(process, fault, name)
-            fault = None
+        fault = None
+        if weather.left > 0 and dice.random() < weather.call_rate:
+            fault = self._drawn(process)
+            if fault in BEFORE or (fault not in AFTER and dice.chance(0.5)):
+                self._trouble(process, fault, name)
+                fault = None
         if dice.random() < weather.letting_go:
             self.hub.let_go()
         return fault
+
+    def _drawn(self, process: Process) -> Fault:
+        """Draw the fault that strikes a call: one that a process without executor can't meet is a lost answer there."""
+        fault = self.dice.weigh(self.weather.at_calls)
+        alone = process is self.client or self.hub.current.hint is None
+        return Fault.ANSWER_LOST if alone and fault in _WORKERS_ONLY else fault
 
     def after_call(self, process: Process, fault: Fault | None) -> None:
         """Let others run, or trouble strike, after a strand's call of a port."""
