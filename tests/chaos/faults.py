@@ -148,12 +148,18 @@ class Havoc:
                 self._later(LOOK, look)
                 return
             if victim.up:
-                self.hung.append(f"{victim.name} did not end within {SHUTDOWN:g} s of {signal.Signals(number).name}")
-                victim.process.kill()
+                self._give_up_on(victim, number)
             self.cluster.revive(victim)
 
         self._later(LOOK, look)
         return True
+
+    def _give_up_on(self, victim: Member, number: int) -> None:
+        """Kill a worker that does not end, as any supervisor would; Celery tells what its threads were about."""
+        self.hung.append(f"{victim.name} did not end within {SHUTDOWN:g} s of {signal.Signals(number).name}")
+        victim.process.kill(signal.SIGUSR1)
+        time.sleep(1)
+        victim.process.kill()
 
     # -- servers ---------------------------------------------------------------------------------------------------------
 

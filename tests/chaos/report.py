@@ -21,7 +21,8 @@ class Report:
     :param faults: how many of each kind.
     :param runs: how many by workflow.
     :param repeated: client calls that were made again because they did not learn whether they were recorded.
-    :param logs: the folder with the workers' logs, where there were violations.
+    :param hung: workers that did not end when they were asked to, and were killed. No promise is broken by that.
+    :param logs: the folder with the workers' logs, where there were violations or hung workers.
     """
 
     seed: int
@@ -34,6 +35,7 @@ class Report:
     executions: int
     repeated: int
     restarts: int
+    hung: Sequence[str] = field(default_factory=list)
     violations: Sequence[str] = field(default_factory=list)
     logs: str = ""
 
@@ -60,6 +62,7 @@ class Report:
             "executions of activities": self.executions,
             "client calls repeated": self.repeated,
             "workers started again": self.restarts,
+            "workers that would not end": len(self.hung),
             "violations": len(self.violations),
         }
         for name, count in rest.items():

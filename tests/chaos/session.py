@@ -53,7 +53,7 @@ def session(*, seconds: float, seed: int, every: float, open_at_once: int, progr
         settled = _settle(clerk, havoc, lambda: progress(time.monotonic() - begun, clerk, havoc, "settling"))
         took = time.monotonic() - quiet
         verdict = Verdict(shop, Ledger(cluster.ledger), cluster.diary)
-        found = [*havoc.hung, *([] if settled else [f"not at rest {SETTLE:g} s after the last fault"])]
+        found = [] if settled else [f"not at rest {SETTLE:g} s after the last fault"]
         if clerk.error is not None:
             found.append(f"the clerk could not go on: {clerk.error!r}")
         found += verdict.violations(clerk.plans)
@@ -61,24 +61,30 @@ def session(*, seconds: float, seed: int, every: float, open_at_once: int, progr
             seed=seed,
             seconds=quiet - begun,
             settled=took,
-            faults={**havoc.struck, "toxic task": _toxic(verdict, clerk)},
-            runs=Counter(plan.workflow for plan in clerk.plans),
+            faults={**havoc.struck, "toxic task": sum(plan.workflow == "poisoned" for plan in clerk.plans)},
+            runs=dict(Counter(plan.workflow for plan in clerk.plans)),
             events=verdict.events,
             outcomes=verdict.outcomes,
             executions=verdict.executions,
             repeated=clerk.repeated,
             restarts=sum(each.deaths for each in cluster.members),
+            hung=havoc.hung,
             violations=found,
-            logs=str(cluster.folder) if found else "",
+            logs=str(cluster.folder) if found or havoc.hung else "",
         )
-        cluster.keep = bool(found)
+        if report.logs:
+            _keep(cluster, report, verdict.told(found, clerk.plans))
         shop.durable.close()
         shop.app.close()
         return report
 
 
-def _toxic(verdict: Verdict, clerk: Clerk) -> int:
-    return sum(plan.workflow == "poisoned" for plan in clerk.plans)
+def _keep(cluster: Cluster, report: Report, histories: str) -> None:
+    """Leave behind what whoever looks into it will want to see."""
+    cluster.keep = True
+    (cluster.folder / "report.json").write_text(report.as_json())
+    (cluster.folder / "diary.txt").write_text(repr(cluster.diary))
+    (cluster.folder / "histories.txt").write_text(histories)
 
 
 def _settle(clerk: Clerk, havoc: Havoc, show: Callable[[], None]) -> bool:

@@ -62,6 +62,17 @@ class Verdict:
             gap = entry.at - holder.at
             yield f"{runs[entry.run].workflow_id}: begun again {gap:.2f} s after it was begun: {holder}, {entry}"
 
+    def told(self, violations: Sequence[str], plans: Sequence[Plan]) -> str:
+        """Return the runs that violations name, with their histories and what their activities did."""
+        named = {each.partition(" (")[0].partition(":")[0] for each in violations}
+        lines = []
+        for plan in plans:
+            run = self._store.find_run("chaos", workflow_id=plan.workflow_id) if plan.workflow_id in named else None
+            if run is not None:
+                done = [entry for entry in self._ledger.entries if entry.run == run.run_id]
+                lines += [run, *self._store.history(run.run_id), *self._store.tasks(run.run_id), *done, ""]
+        return "\n".join(map(str, lines))
+
     def _rows(self, expected: int) -> Iterator[str]:
         tables = self._store.db.tables
         with self._store.db.engine.connect() as connection:
