@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
 from celeriac.errors import Held, NonDeterminismError, RuntimeFault, StoreError, TurnAbandoned
 from celeriac.orchestrator.cache import CachedRun, RunCache
@@ -279,6 +280,7 @@ class Engine:
             with self.watchdog.watching():
                 turn.take_message(message)
             commit = turn.commit(turn_token=None, settles=fence)
+            passing(CrashPoint.BEFORE_COMMIT)
             outcome = self.store.commit(commit)
         except BaseException as error:
             self._discard(fence.run_id, live)
@@ -333,6 +335,7 @@ class Engine:
         for reread in range(most + 1):
             last = 0 < reread == most and not turn.closed
             commit = turn.commit(turn_token=token, leave_due=last)
+            passing(CrashPoint.BEFORE_COMMIT)
             outcome = self.store.commit(commit)
             if outcome is CommitOutcome.COMMITTED:
                 self._committed(turn, commit)
@@ -394,6 +397,7 @@ class Engine:
         return live
 
     def _committed(self, turn: Turn, commit: Commit) -> None:
+        passing(CrashPoint.AFTER_COMMIT)
         run = turn.run
         if turn.closed:
             turn.live.discard()
@@ -401,7 +405,9 @@ class Engine:
             turn.live.version = turn.version
             self.cache.put(run.run_id, CachedRun(run.epoch, turn.live))
         ref = _ref(run, commit.status)
+        passing(CrashPoint.BEFORE_PUBLISH)
         self.publish(_hints(ref, commit, run))
+        passing(CrashPoint.AFTER_PUBLISH)
         timers = [task.due_at for task in commit.tasks if task.kind is TaskKind.TIMER and task.due_at is not None]
         if timers:
             self.dispatcher.expect(min(timers))
