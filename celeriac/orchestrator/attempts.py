@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from celeriac.activities.context import ActivityContext
 from celeriac.activities.options import ActivityOptions
+from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
 from celeriac.errors import NonRetryable, RetryAfter, StoreUnavailable
 from celeriac.failures import Failure, failure_of
@@ -96,6 +97,7 @@ class Attempts:
             token=secrets.token_hex(16),
             lease=micros(self.settings.lease),  # type: ignore[arg-type]
             worker=worker,
+            known=self.engine.cache.known(run_id),
         )
         if claim is not None:
             self._hooks().call("on_activity_start", claim.run.workflow_id, claim.task.data["name"], attempt)
@@ -128,7 +130,7 @@ class Attempts:
         :param elapsed: seconds since the claim.
         """
         data = {**_origin(claim.task), "result": result}
-        head = None if claim.head is None else Head(claim.head, claim.now + micros(elapsed))
+        head = None if claim.head is None else Head(claim.head, claim.now + micros(elapsed), claim.events)
         first = inline and claim.task.attempt == 1
 
         def record() -> bool:
@@ -136,7 +138,10 @@ class Attempts:
                 return True
             return self.reassert(claim) and self._settle(claim.fence, claim.task, data)
 
-        return self._insist(record) or _refused(claim.task)
+        passing(CrashPoint.BEFORE_OUTCOME)
+        settled = self._insist(record)
+        passing(CrashPoint.AFTER_OUTCOME)
+        return settled or _refused(claim.task)
 
     def canceled(self, task: Task, fence: Fence, details: Json = None) -> bool:
         """Record that the activity has stopped as it was asked to."""

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
 from celeriac.errors import Held, NonDeterminismError, RuntimeFault, StoreError, TurnAbandoned
 from celeriac.orchestrator.cache import CachedRun, RunCache
 from celeriac.orchestrator.closing import close_at_once
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
-from celeriac.orchestrator.events import Event, UnreadableHistory
+from celeriac.orchestrator.events import Event, HistoryEvent, UnreadableHistory
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.live import LiveRun
 from celeriac.orchestrator.model import (
@@ -75,6 +76,16 @@ class Head:
 
     run: Run
     now: Micros
+    newer: Sequence[HistoryEvent] = ()
+    """What its history has beyond the version that this process had in memory then."""
+
+    def beyond(self, known: tuple[str, int]) -> Sequence[HistoryEvent] | None:
+        """Return the events from what is known up to the run as it is here, or None where they are not all here."""
+        epoch, version = known
+        if epoch != self.run.epoch:
+            return None
+        events = [each for each in self.newer if each.number > version]
+        return events if version + len(events) == self.run.version else None
 
 
 class TurnOutcome(StrEnum):
@@ -247,8 +258,9 @@ class Engine:
             return self.store.read_turn(run_id, known=None)
         if self.cache.outstanding(run_id) > MOST_OUTSTANDING:
             return None  # others are about to end too: one turn by message takes all that has come in by then
-        if head is not None and known == (head.run.epoch, head.run.version):
-            return TurnView(head.run, (), (), head.now, complete=False)
+        events = None if head is None else head.beyond(known)
+        if head is not None and events is not None:
+            return TurnView(head.run, events, (), head.now, complete=False)
         return self.store.read_turn(run_id, known=known)
 
     def _settle_inline(self, fence: Fence, message: Message, head: Head | None) -> bool | None:
@@ -268,6 +280,7 @@ class Engine:
             with self.watchdog.watching():
                 turn.take_message(message)
             commit = turn.commit(turn_token=None, settles=fence)
+            passing(CrashPoint.BEFORE_COMMIT)
             outcome = self.store.commit(commit)
         except BaseException as error:
             self._discard(fence.run_id, live)
@@ -322,6 +335,7 @@ class Engine:
         for reread in range(most + 1):
             last = 0 < reread == most and not turn.closed
             commit = turn.commit(turn_token=token, leave_due=last)
+            passing(CrashPoint.BEFORE_COMMIT)
             outcome = self.store.commit(commit)
             if outcome is CommitOutcome.COMMITTED:
                 self._committed(turn, commit)
@@ -383,6 +397,7 @@ class Engine:
         return live
 
     def _committed(self, turn: Turn, commit: Commit) -> None:
+        passing(CrashPoint.AFTER_COMMIT)
         run = turn.run
         if turn.closed:
             turn.live.discard()
@@ -390,7 +405,9 @@ class Engine:
             turn.live.version = turn.version
             self.cache.put(run.run_id, CachedRun(run.epoch, turn.live))
         ref = _ref(run, commit.status)
+        passing(CrashPoint.BEFORE_PUBLISH)
         self.publish(_hints(ref, commit, run))
+        passing(CrashPoint.AFTER_PUBLISH)
         timers = [task.due_at for task in commit.tasks if task.kind is TaskKind.TIMER and task.due_at is not None]
         if timers:
             self.dispatcher.expect(min(timers))
