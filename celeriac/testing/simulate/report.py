@@ -7,7 +7,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -79,7 +79,7 @@ def simulate(
     whole_trace: bool = False,
     on_schedule: Callable[[Report], None] = lambda _: None,
 ) -> Report:
-    """Run one schedule a seed.
+    """Run one schedule a seed; an interrupt from the keyboard ends the search, and what it has found is reported.
 
     :param store: what the promises are kept in.
     :param stop_after: how many violations are enough.
@@ -87,7 +87,7 @@ def simulate(
     :param on_schedule: called after each schedule.
     """
     report = Report()
-    with listening(), _collecting_seldom():
+    with listening(), _collecting_seldom(), suppress(KeyboardInterrupt):
         for seed in seeds:
             began = time.thread_time()
             _one(report, seed, store, whole_trace=whole_trace)
