@@ -74,14 +74,18 @@ class Carrier(greenlet):  # type: ignore[misc]
         self.strand: Strand | None = None
 
     def _carry(self) -> None:
-        while (strand := self.strand) is not None:
-            try:
-                strand.call()
-            finally:
-                strand.dead = True
-            self.strand = None
+        while True:
+            self._do()
             _SPARE.carriers.append(self)
             self.parent.switch()
+
+    def _do(self) -> None:
+        strand = cast(Strand, self.strand)
+        try:
+            strand.call()
+        finally:
+            strand.dead = True
+            self.strand = None  # nor does a frame of a spare carrier keep it, and its whole world with it
 
 
 class _Spare(threading.local):
