@@ -77,14 +77,19 @@ def test_the_command_line_reports_and_exits_with_0_when_nothing_was_found(
     assert "0 violations" in told
 
 
-def test_an_interrupted_search_tells_what_it_has_found() -> None:
-    def interrupt(report: Report) -> None:
-        if report.schedules == 2:
-            raise KeyboardInterrupt
+def test_an_interrupted_search_tells_what_it_has_found(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = World.run
 
-    report = simulate(range(5), store=LightStore, on_schedule=interrupt)
-    assert report.schedules == 2
-    assert report.steps > 0
+    def interrupted(self: World) -> None:
+        if self.seed == 2:
+            raise KeyboardInterrupt
+        run(self)
+
+    monkeypatch.setattr(World, "run", interrupted)
+    assert main(["--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schedules"] == 2
 
 
 def test_a_violation_is_told_with_its_seed_and_the_seed_finds_it_again(

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from rich.console import Console
@@ -23,20 +23,22 @@ STORES: Final = {"memory": InMemoryStore, "light": LightStore}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Search, report, and return the exit code."""
+    """Search, report, and return the exit code; an interrupt from the keyboard ends the search, and is reported too."""
     options = _parser().parse_args(arguments)
     if options.seed is not None:
         options.start, options.seeds, options.trace = options.seed, 1, True
     os.nice(options.nice)
     console = Console(stderr=options.json)
     seeds = _until(options.seconds, itertools.islice(itertools.count(options.start), options.seeds))
-    with _showing(console, options.seeds) as show:
-        report = simulate(
+    report = Report()
+    with _showing(console, options.seeds) as show, suppress(KeyboardInterrupt):
+        simulate(
             seeds,
             store=STORES[options.store],
             stop_after=options.stop_after,
             whole_trace=options.trace,
             on_schedule=show,
+            into=report,
         )
     if options.json:
         print(json.dumps(report.as_json(), indent=2))  # noqa: T201 - what was asked for

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -78,16 +78,18 @@ def simulate(
     stop_after: int = 10,
     whole_trace: bool = False,
     on_schedule: Callable[[Report], None] = lambda _: None,
+    into: Report | None = None,
 ) -> Report:
-    """Run one schedule a seed; an interrupt from the keyboard ends the search, and what it has found is reported.
+    """Run one schedule a seed.
 
     :param store: what the promises are kept in.
     :param stop_after: how many violations are enough.
     :param whole_trace: keep the whole trace of a violation, not only its end.
     :param on_schedule: called after each schedule.
+    :param into: the report to go on with, which is then known also when the search is interrupted.
     """
-    report = Report()
-    with listening(), _collecting_seldom(), suppress(KeyboardInterrupt):
+    report = Report() if into is None else into
+    with listening(), _collecting_seldom():
         for seed in seeds:
             began = time.thread_time()
             _one(report, seed, store, whole_trace=whole_trace)
