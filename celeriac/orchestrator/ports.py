@@ -258,6 +258,15 @@ class Store(Protocol):
         """
         ...
 
+    def purge(self, namespace: str, *, closed_before: Micros, limit: int) -> int:
+        """Delete runs that closed earlier than a time, in one transaction, and return how many that were.
+
+        A run whose last message is not known to have arrived is kept.
+
+        :param limit: how many at most.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class TurnReady:
