@@ -14,8 +14,10 @@ from typing import Final
 
 from tests.chaos.cluster import LEASE, Cluster, Member
 
-SHUTDOWN: Final = 30.0
-"""Seconds that a worker may take to end when asked to; then it is killed, and counted as hung."""
+SHUTDOWN: Final = 45.0
+"""Seconds that a worker may take to end when asked to; then it is killed, and counted as hung. A process of billiard's pool alone
+waits for half a minute for its last results to be read, by a parent that reads no more.
+"""
 LOOK: Final = 0.1
 
 
