@@ -89,6 +89,27 @@ class WorkflowContext:
         """
         return self._run.schedule_activity(self._run.definitions.activity(activity), args, kwargs)
 
+    @overload
+    def execute_local_activity(
+        self, activity: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any
+    ) -> ActivityFuture[T]: ...
+    @overload
+    def execute_local_activity(self, activity: Callable[..., T], *args: Any, **kwargs: Any) -> ActivityFuture[T]: ...
+    @overload
+    def execute_local_activity(self, activity: Any, *args: Any, **kwargs: Any) -> ActivityFuture[Any]: ...
+
+    def execute_local_activity(self, activity: Any, *args: Any, **kwargs: Any) -> ActivityFuture[Any]:
+        """Have a short activity run in the turn itself, by the process that takes it, and return the future of its result.
+
+        One after the other, in the order of the calls; each outcome is recorded with the turn. A crash in between runs again
+        what was not recorded, whatever ``max_attempts`` says.
+
+        :param activity: as for :meth:`execute_activity`, or any function that has a name, which is recorded.
+        :raises InvalidCall: the arguments do not fit.
+        :raises PayloadError: an argument can't be recorded.
+        """
+        return self._run.local.call(self._run.definitions.local_activity(activity), args, kwargs)
+
     # -- time ------------------------------------------------------------------------------------------------------------
 
     def now(self) -> datetime:
@@ -199,10 +220,12 @@ class WorkflowContext:
 
     def random(self) -> random.Random:
         """Return the run's own random numbers, the same on every replay."""
+        self._run.check_alive()
         return self._run.random
 
     def uuid4(self) -> uuid.UUID:
         """Return a random UUID, the same on every replay."""
+        self._run.check_alive()
         return uuid.UUID(int=self._run.random.getrandbits(128), version=4)
 
     def side_effect(self, fn: Callable[[], T], as_type: Any = Any) -> T:

@@ -24,6 +24,7 @@ from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 from celeriac.orchestrator.events import Event, UnreadableHistory
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.live import LiveRun
+from celeriac.orchestrator.local import LocalSettings, LocalWork
 from celeriac.orchestrator.model import (
     SECOND,
     Commit,
@@ -41,7 +42,7 @@ from celeriac.orchestrator.model import (
 from celeriac.orchestrator.ports import ActivityReady, Dispatcher, Hint, RunFinished, Store, TurnReady
 from celeriac.orchestrator.replay import feed
 from celeriac.orchestrator.status import MessageKind, TaskKind, WorkflowStatus
-from celeriac.orchestrator.turn import Order, Turn, TurnLimits, as_it_came, signals_first, timed_out
+from celeriac.orchestrator.turn import Order, Turn, TurnLimits, as_it_came, kept, signals_first, timed_out
 from celeriac.orchestrator.watchdog import Watchdog
 from celeriac.payloads import Json
 
@@ -65,6 +66,8 @@ NOBODY_AFTER: Final = 60.0
 """Seconds after which a run that no worker has the code for is shown as blocked."""
 
 
+LOCAL_STRETCH: Final = 5.0
+"""Seconds for which turns of one run follow one another on the spot while its local activities last. Then others have a turn."""
 MOST_OUTSTANDING: Final = 4
 """With more activities than this outstanding in a run, no turn is taken inline: many outcomes make one turn."""
 
@@ -123,6 +126,7 @@ class Engine:
 
     :param interrupts: exception types that an executor raises into a thread from outside (time limits).
     :param keep: renews the lease of a claimed turn while it is carried out.
+    :param local: how local activities are called.
     :param run_turn: how inline turns get to the thread of this process that turns run on.
     """
 
@@ -139,8 +143,10 @@ class Engine:
         interrupts: tuple[type[BaseException], ...] = (),
         run_turn: Callable[[Callable[[], Any]], Any] = lambda call: call(),
         keep: Callable[[Fence], AbstractContextManager[None]] = lambda _: nullcontext(),
+        local: LocalSettings | None = None,
     ) -> None:
         self._keep = keep
+        self._local = local or LocalSettings()
         self.run_turn = run_turn
         self.store = store
         self.definitions = definitions
@@ -155,10 +161,20 @@ class Engine:
     # -- turns ---------------------------------------------------------------------------------------------------------
 
     def turn(self, run_id: str, *, origin: Mapping[str, Json] | None = None) -> TurnOutcome:
-        """Take the run's turn, if it is due and nobody else has it.
+        """Take the run's turn, if it is due and nobody else has it; and the next ones, while its local activities last.
 
         :param origin: replaces the run's origin if this is its first turn: what is known of the start only where it arrives.
         """
+        until = self._local.clock() + LOCAL_STRETCH
+        while True:
+            outcome = self._turn(run_id, origin)
+            if not isinstance(outcome, _Unfinished):
+                return outcome
+            if self._local.clock() >= until:
+                self.publish([TurnReady(outcome.run)])
+                return TurnOutcome.COMMITTED
+
+    def _turn(self, run_id: str, origin: Mapping[str, Json] | None) -> TurnOutcome | _Unfinished:
         token = uuid.uuid4().hex
         lease = micros(self.settings.turn_lease)  # type: ignore[arg-type]
         view = self.store.begin_turn(run_id, token=token, lease=lease, known=self.cache.known(run_id))
@@ -267,7 +283,8 @@ class Engine:
             turn = Turn(view, live, self.definitions, self._limits)
             with self.watchdog.watching():
                 turn.take_message(message)
-            commit = turn.commit(turn_token=None, settles=fence)
+            # Local activities are left to a turn that holds the run's turn row, so that nobody else calls them too.
+            commit = turn.commit(turn_token=None, settles=fence, leave_due=not turn.closed and live.local.left())
             outcome = self.store.commit(commit)
         except BaseException as error:
             self._discard(fence.run_id, live)
@@ -277,6 +294,8 @@ class Engine:
             raise
         if outcome is CommitOutcome.COMMITTED:
             self._committed(turn, commit)
+            if commit.leave_due:
+                self.publish([TurnReady(_ref(turn.run, commit.status))])
             return True
         self._discard(fence.run_id, live)
         return False if outcome is CommitOutcome.FENCED else None
@@ -289,20 +308,28 @@ class Engine:
 
     def _carry_out(
         self, view: TurnView, definition: WorkflowDefinition, token: str, origin: Mapping[str, Json] | None
-    ) -> TurnOutcome:
+    ) -> TurnOutcome | _Unfinished:
         order = as_it_came(view.inbox)
+        work = LocalWork(self._local, view.now, self.watchdog, self.hooks)
         while True:
             live = None
             try:
                 live = self._live(view, definition)
-                outcome = TurnOutcome.DISCARDED if live is None else self._attempt(view, live, token, order, origin)
-            except BaseException:
+                outcome = (
+                    TurnOutcome.DISCARDED if live is None else self._attempt(view, live, token, order, origin, work)
+                )
+            except BaseException as error:
                 self._discard(view.run.run_id, live)
+                if isinstance(error, (Held, UnreadableHistory)) and work.done:
+                    unfinished = self._salvage(view, definition, token, origin, work, error)
+                    if unfinished is not None:
+                        return unfinished
                 raise
-            if isinstance(outcome, TurnOutcome):
-                if outcome is not TurnOutcome.COMMITTED:
+            if not isinstance(outcome, _Refused):
+                if outcome in (TurnOutcome.DISCARDED, TurnOutcome.BLOCKED):
                     self._discard(view.run.run_id, live)
                 return outcome
+            work.again()
             # Closing was refused: take the turn again with the unseen signals in front of what closed it, or with it.
             self._discard(view.run.run_id, live)
             fresh = self.store.read_turn(view.run.run_id, known=None)
@@ -311,27 +338,82 @@ class Engine:
             view, order = fresh, signals_first(order, fresh.inbox, outcome.closed_by)
 
     def _attempt(
-        self, view: TurnView, live: LiveRun, token: str, order: Order, origin: Mapping[str, Json] | None
-    ) -> TurnOutcome | _Refused:
+        self,
+        view: TurnView,
+        live: LiveRun,
+        token: str,
+        order: Order,
+        origin: Mapping[str, Json] | None,
+        work: LocalWork,
+    ) -> TurnOutcome | _Unfinished | _Refused:
         turn = Turn(view, live, self.definitions, self._limits, origin)
         with self.watchdog.watching():
             turn.take_all(view, order)
         if turn.closes_over:
             return _Refused(turn.closed_by or 0)
+        left = work.carry_out(turn)
         most = self.settings.max_rereads
         for reread in range(most + 1):
             last = 0 < reread == most and not turn.closed
-            commit = turn.commit(turn_token=token, leave_due=last)
+            commit = turn.commit(turn_token=token, leave_due=last or left)
             outcome = self.store.commit(commit)
             if outcome is CommitOutcome.COMMITTED:
-                self._committed(turn, commit)
-                return TurnOutcome.COMMITTED
+                return self._committed_claimed(turn, commit, unfinished=left)
             if outcome is not CommitOutcome.INBOX_MOVED:
                 return TurnOutcome.DISCARDED
             refused = self._read_on(turn)
             if refused is not None:
                 return refused
+            left = work.carry_out(turn)
         return TurnOutcome.DISCARDED
+
+    def _committed_claimed(self, turn: Turn, commit: Commit, *, unfinished: bool) -> TurnOutcome | _Unfinished:
+        self._committed(turn, commit)
+        ref = _ref(turn.run, commit.status)
+        if unfinished:
+            return _Unfinished(ref)
+        if commit.leave_due:
+            self.publish([TurnReady(ref)])
+        return TurnOutcome.COMMITTED
+
+    def _salvage(
+        self,
+        view: TurnView,
+        definition: WorkflowDefinition,
+        token: str,
+        origin: Mapping[str, Json] | None,
+        work: LocalWork,
+        error: BaseException,
+    ) -> _Unfinished | None:
+        """Commit the steps before the one that can't be carried out, with the outcomes of the local activities in them.
+
+        The outcome that opens this step goes into the inbox, so that the next turn, which will be held there, finds it and
+        calls nothing again. Signals and the like that have come in meanwhile are left to it.
+        """
+        last, live = work.undo_last(), None
+        _LOG.debug("keeping what local activities of %s have done", view.run.workflow_id, exc_info=error)
+        try:
+            fresh = self.store.read_turn(view.run.run_id, known=None)
+            if fresh is None or (fresh.run.epoch, fresh.run.version) != (view.run.epoch, view.run.version):
+                return None
+            live = self._live(fresh, definition)
+            if live is None:
+                return None
+            turn = Turn(fresh, live, self.definitions, self._limits, origin)
+            known = {item.number for item in view.inbox}
+            with self.watchdog.watching():
+                turn.take_all(fresh, as_it_came([item for item in fresh.inbox if item.number in known]))
+            work.carry_out(turn)
+            outcome = self.store.commit(turn.commit(turn_token=token, leave_due=not turn.closed))
+        except (Held, UnreadableHistory):
+            return None
+        finally:
+            self._discard(view.run.run_id, live)
+        if outcome is not CommitOutcome.COMMITTED:
+            return None
+        if last is not None:
+            self.store.deliver(kept(last), namespace=view.run.namespace, run_id=view.run.run_id)
+        return _Unfinished(_ref(view.run, WorkflowStatus.RUNNING))
 
     def _read_on(self, turn: Turn) -> _Refused | TurnOutcome | None:
         """Take up what has arrived while the turn was under way."""
@@ -401,8 +483,6 @@ class Engine:
                 run.workflow_id,
                 turn.version,
             )
-        if commit.leave_due:
-            self.publish([TurnReady(ref)])
         self._call_hooks(turn)
 
     @property
@@ -475,6 +555,13 @@ class Engine:
         self.store.release_turn(run.run_id, token=token, delay=micros(delay), blocked=reason, declined=not nobody)
         self.dispatcher.expect(view.now + micros(delay))
         return TurnOutcome.DECLINED
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfinished:
+    """A turn that was committed with local activities left, and its run."""
+
+    run: RunRef
 
 
 @dataclass(frozen=True, slots=True)
