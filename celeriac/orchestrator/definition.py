@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Final, Protocol
 
 from celeriac.activities.definition import ActivityDefinition
@@ -147,7 +148,7 @@ class Registry:
 
     def local_activity(self, reference: Any) -> ActivityDefinition:
         """Return the activity that a name, a declared activity or any function with a name stands for."""
-        if inspect.isroutine(reference) and not hasattr(reference, "__celeriac_activity__"):
+        if isinstance(reference, _ROUTINES) and not hasattr(reference, "__celeriac_activity__"):
             return _plain_function(reference)
         return self.activity(reference)
 
@@ -184,6 +185,7 @@ class Registry:
         return name, written
 
 
+_ROUTINES: Final = (FunctionType, MethodType, BuiltinFunctionType)
 _LOCAL: Final = "__celeriac_local__"
 """The attribute of a function that keeps what has been found out about it: that takes longer than the call it is for."""
 

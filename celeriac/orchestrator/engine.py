@@ -160,12 +160,15 @@ class Engine:
 
     # -- turns ---------------------------------------------------------------------------------------------------------
 
-    def turn(self, run_id: str, *, origin: Mapping[str, Json] | None = None) -> TurnOutcome:
+    def turn(
+        self, run_id: str, *, origin: Mapping[str, Json] | None = None, stretch: float = LOCAL_STRETCH
+    ) -> TurnOutcome:
         """Take the run's turn, if it is due and nobody else has it; and the next ones, while its local activities last.
 
         :param origin: replaces the run's origin if this is its first turn: what is known of the start only where it arrives.
+        :param stretch: seconds after which further turns are left to others.
         """
-        until = self._local.clock() + LOCAL_STRETCH
+        until = self._local.clock() + stretch
         while True:
             outcome = self._turn(run_id, origin)
             if not isinstance(outcome, _Unfinished):
@@ -283,7 +286,7 @@ class Engine:
             turn = Turn(view, live, self.definitions, self._limits)
             with self.watchdog.watching():
                 turn.take_message(message)
-            # Local activities are left to a turn that holds the run's turn row, so that nobody else calls them too.
+            # Local activities are left to a turn that holds the run's turn row, so that nobody else makes the calls too.
             commit = turn.commit(turn_token=None, settles=fence, leave_due=not turn.closed and live.local.left())
             outcome = self.store.commit(commit)
         except BaseException as error:
@@ -295,10 +298,17 @@ class Engine:
         if outcome is CommitOutcome.COMMITTED:
             self._committed(turn, commit)
             if commit.leave_due:
-                self.publish([TurnReady(_ref(turn.run, commit.status))])
+                self._go_on(turn.run.run_id)
             return True
         self._discard(fence.run_id, live)
         return False if outcome is CommitOutcome.FENCED else None
+
+    def _go_on(self, run_id: str) -> None:
+        """Take the turn that an inline one has left due, for a short while: others may be waiting for this process."""
+        try:
+            self.turn(run_id, stretch=0.0)
+        except StoreError:
+            _LOG.debug("the relay finds the turn of %s due", run_id, exc_info=True)
 
     # -- the inside of a turn --------------------------------------------------------------------------------------------
 
