@@ -15,8 +15,9 @@ from celeriac.demo import ledger
 app = Celery("demo", broker=os.environ["DEMO_BROKER"], include=["celeriac.demo.pictures"])
 app.conf.update(worker_disable_prefetch=True, broker_connection_retry_on_startup=True)
 
-# A worker that is killed is noticed after the lease. Ten seconds are the default; the demo is in a hurry.
-durable = Celeriac(app, store=os.environ["DEMO_STORE"], lease=2)
+# A worker that is killed is noticed after the lease, a message that it had fetched is sent again after a while. Both are ten
+# seconds by default; the demo is in a hurry.
+durable = Celeriac(app, store=os.environ["DEMO_STORE"], lease=2, republish_after=3)
 
 
 @dataclass

@@ -97,6 +97,7 @@ class Attempts:
             token=uuid.uuid4().hex,
             lease=micros(self.settings.lease),  # type: ignore[arg-type]
             worker=worker,
+            known=self.engine.cache.known(run_id),
         )
         if claim is not None:
             self._hooks().call("on_activity_start", claim.run.workflow_id, claim.task.data["name"], attempt)
@@ -129,7 +130,7 @@ class Attempts:
         :param elapsed: seconds since the claim.
         """
         data = {**_origin(claim.task), "result": result}
-        head = None if claim.head is None else Head(claim.head, claim.now + micros(elapsed))
+        head = None if claim.head is None else Head(claim.head, claim.now + micros(elapsed), claim.events)
         first = inline and claim.task.attempt == 1
 
         def record() -> bool:

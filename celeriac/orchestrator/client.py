@@ -26,7 +26,7 @@ from celeriac.errors import (
     WorkflowTerminatedError,
     WorkflowTimedOutError,
 )
-from celeriac.failures import summary
+from celeriac.failures import Failure, summary
 from celeriac.orchestrator import events
 from celeriac.orchestrator.definition import Registry, WorkflowDefinition
 from celeriac.orchestrator.engine import Engine
@@ -54,7 +54,7 @@ from celeriac.orchestrator.model import (
 from celeriac.orchestrator.ports import TurnReady
 from celeriac.orchestrator.replay import feed
 from celeriac.orchestrator.status import MessageKind, TaskKind, TaskState, WorkflowStatus
-from celeriac.orchestrator.turn import Order, Turn, as_it_came, signals_first
+from celeriac.orchestrator.turn import CANCELED, Order, Turn, as_it_came, signals_first
 from celeriac.payloads import UNTYPED, Arguments, Json, Signature, check_size
 
 MAX_TRIES: Final = 50
@@ -407,8 +407,7 @@ class Client:
             return definition.signature.result.read(run.result, f"result of workflow {run.name!r}")
         failure = run.failure or {}
         raise _FAILURES.get(run.status, WorkflowFailedError)(
-            f"workflow {run.workflow_id!r} ({run.name}) {run.status.value.replace('_', ' ')}: {summary(failure)}",
-            failure,
+            f"workflow {run.workflow_id!r} ({run.name}) {_ended(run.status, failure)}", failure
         )
 
 
@@ -417,6 +416,15 @@ _FAILURES: Final[dict[WorkflowStatus, Callable[..., WorkflowFailedError]]] = {
     WorkflowStatus.TERMINATED: WorkflowTerminatedError,
     WorkflowStatus.TIMED_OUT: WorkflowTimedOutError,
 }
+
+
+def _ended(status: WorkflowStatus, failure: Failure) -> str:
+    """Say how a run ended without a result, each thing once."""
+    how = status.value.replace("_", " ")
+    why = summary(failure)
+    if status is not WorkflowStatus.FAILED:
+        why = str(failure.get("message", "")).removeprefix(CANCELED).removeprefix(": ")
+    return how if why in {"", how} else f"{how}: {why}"
 
 
 def _not_begun(run: Run) -> str:

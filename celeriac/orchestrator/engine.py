@@ -21,7 +21,7 @@ from celeriac.errors import Held, NonDeterminismError, RuntimeFault, StoreError,
 from celeriac.orchestrator.cache import CachedRun, RunCache
 from celeriac.orchestrator.closing import close_at_once
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
-from celeriac.orchestrator.events import Event, UnreadableHistory
+from celeriac.orchestrator.events import Event, HistoryEvent, UnreadableHistory
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.live import LiveRun
 from celeriac.orchestrator.local import LocalSettings, LocalWork
@@ -78,6 +78,16 @@ class Head:
 
     run: Run
     now: Micros
+    newer: Sequence[HistoryEvent] = ()
+    """What its history has beyond the version that this process had in memory then."""
+
+    def beyond(self, known: tuple[str, int]) -> Sequence[HistoryEvent] | None:
+        """Return the events from what is known up to the run as it is here, or None where they are not all here."""
+        epoch, version = known
+        if epoch != self.run.epoch:
+            return None
+        events = [each for each in self.newer if each.number > version]
+        return events if version + len(events) == self.run.version else None
 
 
 class TurnOutcome(StrEnum):
@@ -266,8 +276,9 @@ class Engine:
             return self.store.read_turn(run_id, known=None)
         if self.cache.outstanding(run_id) > MOST_OUTSTANDING:
             return None  # others are about to end too: one turn by message takes all that has come in by then
-        if head is not None and known == (head.run.epoch, head.run.version):
-            return TurnView(head.run, (), (), head.now, complete=False)
+        events = None if head is None else head.beyond(known)
+        if head is not None and events is not None:
+            return TurnView(head.run, events, (), head.now, complete=False)
         return self.store.read_turn(run_id, known=known)
 
     def _settle_inline(self, fence: Fence, message: Message, head: Head | None) -> bool | None:

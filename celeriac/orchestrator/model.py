@@ -314,12 +314,14 @@ class Claim:
     :param head: the run's row as of the claim, where its inbox was empty and it was running; input, result, memo and the
         like may be left out. A process that has the run's code in memory at just that version can take the next turn
         without reading anything. None where a store does not tell.
+    :param events: what the head's history has beyond the version that the claim said is known, where that is little.
     """
 
     task: Task
     run: RunRef
     now: Micros
     head: Run | None = None
+    events: Sequence[HistoryEvent] = ()
 
     @property
     def fence(self) -> Fence:

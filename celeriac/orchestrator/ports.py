@@ -143,10 +143,20 @@ class Store(Protocol):
     # -- activities ----------------------------------------------------------------------------------------------------
 
     def claim_activity(
-        self, run_id: str, seq: int, *, attempt: int, inner: int, token: str, lease: Micros, worker: str
+        self,
+        run_id: str,
+        seq: int,
+        *,
+        attempt: int,
+        inner: int,
+        token: str,
+        lease: Micros,
+        worker: str,
+        known: tuple[str, int] | None = None,
     ) -> Claim | None:
         """Claim an attempt: queued, or running with a lower ``inner`` (Celery's own retry overtook its release).
 
+        :param known: the (epoch, version) of the run that the process has in memory; a store may return what is newer.
         :returns: None when the attempt is not to be run: done, canceled, superseded, or claimed by another.
         """
         ...

@@ -362,7 +362,7 @@ class Turn:
         self._close(WorkflowStatus.FAILED, failure=command.failure)
 
     def _cancel_workflow(self, command: commands.CancelWorkflow) -> None:
-        message = "the workflow was canceled" + (f": {command.reason}" if command.reason else "")
+        message = CANCELED + (f": {command.reason}" if command.reason else "")
         self._close(WorkflowStatus.CANCELED, failure={"type": "CancelledError", "message": message})
 
     def _close(self, status: WorkflowStatus, *, result: Json = None, failure: dict[str, Json] | None = None) -> None:
@@ -403,6 +403,10 @@ class Turn:
 
 MAX_WAITS: Final = 20
 """How many of the things that a run waits for are shown with it."""
+
+
+CANCELED: Final = "the workflow was canceled"
+"""How the message of a canceled run's failure begins."""
 
 
 def timed_out(timeout: float | None) -> tuple[events.WorkflowTimedOut, dict[str, Json]]:

@@ -274,7 +274,16 @@ class InMemoryStore:
     # -- activities --------------------------------------------------------------------------------
 
     def claim_activity(
-        self, run_id: str, seq: int, *, attempt: int, inner: int, token: str, lease: Micros, worker: str
+        self,
+        run_id: str,
+        seq: int,
+        *,
+        attempt: int,
+        inner: int,
+        token: str,
+        lease: Micros,
+        worker: str,
+        known: tuple[str, int] | None = None,
     ) -> Claim | None:
         """Claim an attempt, or return None when it is not to be run."""
         with self._lock:
@@ -289,7 +298,9 @@ class InMemoryStore:
                 return None
             self._shelf.put(entry, claimed)
             head = self._copy(entry.run) if entry.run.status is WorkflowStatus.RUNNING and not entry.inbox else None
-            return Claim(self._copy(claimed), rows.ref(entry.run), now, head)
+            known_here = head is not None and known is not None and known[0] == head.epoch
+            newer = entry.events[known[1] :] if known_here and known is not None else []
+            return Claim(self._copy(claimed), rows.ref(entry.run), now, head, [self._copy(each) for each in newer])
 
     def requeue(
         self,

@@ -105,6 +105,21 @@ def test_without_celeriac_there_is_no_relay_but_messages_are_carried_out(
     assert "durable workflows: namespace" not in bare.log
 
 
+def test_a_worker_tells_of_settings_that_would_break_the_promises(start_worker: Any) -> None:
+    careless = "tests.celery_edge.careless"
+    first = start_worker(app=careless, concurrency=1)
+    first.says(
+        "activity 'tests.celery_edge.careless.encode' may take 7200 s, but after 3600 s Redis delivers its message again; set "
+        "app.conf.broker_transport_options = {'visibility_timeout': 8640}"
+    )
+    second = start_worker("-n", "second@there", app=careless, concurrency=1)
+    second.says(
+        "the store is an SQLite file, which is for one machine, but workers run on there and on here; move to PostgreSQL "
+        "unless these are names of one machine"
+    )
+    assert "is for one machine" not in first.log
+
+
 # -- settings -------------------------------------------------------------------------------------------------------------
 
 

@@ -29,9 +29,7 @@ def test_cancelling_interrupts_what_the_function_awaits(env: Env) -> None:
 
     with pytest.raises(WorkflowCanceledError) as canceled:
         handle.result()
-    assert str(canceled.value) == (
-        f"workflow {handle.id!r} (fulfil) canceled: CancelledError: the workflow was canceled: out of stock"
-    )
+    assert str(canceled.value) == (f"workflow {handle.id!r} (fulfil) canceled: out of stock")
     assert handle.status() == "canceled"
     assert env.story(handle) == [
         "workflow_started fulfil()",
@@ -212,9 +210,7 @@ def test_terminating_runs_no_code(env: Env) -> None:
     assert handle.status() == "terminated"
     with pytest.raises(WorkflowTerminatedError) as terminated:
         handle.result()
-    assert str(terminated.value) == (
-        f"workflow {handle.id!r} (fulfil) terminated: WorkflowTerminatedError: wrong customer"
-    )
+    assert str(terminated.value) == (f"workflow {handle.id!r} (fulfil) terminated: wrong customer")
     assert cleaned_up == []
     assert env.story(handle) == [
         "workflow_started fulfil()",
@@ -233,9 +229,7 @@ def test_the_time_of_a_run_may_be_limited(env: Env) -> None:
 
     with pytest.raises(WorkflowTimedOutError) as late:
         handle.result()
-    assert str(late.value) == (
-        f"workflow {handle.id!r} (fulfil) timed out: WorkflowTimedOutError: the workflow took longer than 60 s"
-    )
+    assert str(late.value) == (f"workflow {handle.id!r} (fulfil) timed out: the workflow took longer than 60 s")
     assert handle.status() == "timed_out"
     assert env.story(handle) == [
         "workflow_started fulfil()",

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from celeriac.cli.checks.finding import Finding, Patient, fail, ok, warn
 from celeriac.cli.text import span
+from celeriac.executors.celery.precautions import outlives_its_message
 
 CONNECT: Final = 3.0
 """Seconds that the broker has to answer."""
@@ -16,8 +17,6 @@ _UNFIT: Final = {
     "SQLAlchemy": "it polls once a second",
     "memory": "it is seen by this process only",
 }
-_VISIBILITY: Final = 3600
-"""Kombu's ``visibility_timeout`` for Redis where none is set, in seconds."""
 
 
 def broker(patient: Patient) -> Iterator[Finding]:
@@ -54,28 +53,15 @@ def _redis(patient: Patient, connection: Any) -> Iterator[Finding]:
             f"maxmemory-policy is {policy}: a full Redis throws messages away",
             "redis-cli CONFIG SET maxmemory-policy noeviction, and in redis.conf",
         )
-    visibility = float(patient.app.conf.broker_transport_options.get("visibility_timeout", _VISIBILITY))
-    longest, name = max(_limits(patient), default=(0.0, ""))
-    if longest > visibility:
+    registry = patient.durable.client.registry
+    found = outlives_its_message(patient.app, lambda name: registry.workflow(name) is not None)
+    if found is not None:
+        what, longest, visibility = found
         yield warn(
             "broker",
-            f"{name} may take {span(longest)}; after {span(visibility)} Redis delivers its message again",
+            f"{what} may take {span(longest)}; after {span(visibility)} Redis delivers its message again",
             f"app.conf.broker_transport_options = {{'visibility_timeout': {round(longest * 1.2)}}}",
         )
-
-
-def _limits(patient: Patient) -> Iterator[tuple[float, str]]:
-    """Yield how long something may take, in seconds, and what."""
-    registry = patient.durable.client.registry
-    for name, task in patient.app.tasks.items():
-        if name.startswith("celery.") or registry.workflow(name) is not None:
-            continue
-        limit = getattr(getattr(task, "celeriac_options", None), "start_to_close", None) or task.time_limit
-        if limit:
-            yield float(limit), f"activity {name!r}"
-    for setting in ("task_time_limit", "task_soft_time_limit"):
-        if patient.app.conf[setting]:
-            yield float(patient.app.conf[setting]), f"a task ({setting})"
 
 
 def results(patient: Patient) -> Iterator[Finding]:

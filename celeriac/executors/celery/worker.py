@@ -11,7 +11,7 @@ from typing import Any, Final
 from celery import bootsteps
 
 from celeriac.errors import CeleriacError, StoreUnavailable
-from celeriac.executors.celery import events, forks
+from celeriac.executors.celery import events, forks, precautions
 from celeriac.executors.celery.activities import serve
 from celeriac.executors.celery.hints import HintPipe
 from celeriac.executors.celery.internal import INTERNAL
@@ -73,6 +73,7 @@ class CeleriacStep(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Start the threads."""
         if self.enabled:
+            precautions.warn(runtime_of(worker.app), worker.hostname)
             self._threads = WorkerThreads(runtime_of(worker.app), worker.hostname)
             self._threads.start()
 

@@ -212,10 +212,21 @@ class SqlStore:
     # -- activities --------------------------------------------------------------------------------
 
     def claim_activity(
-        self, run_id: str, seq: int, *, attempt: int, inner: int, token: str, lease: Micros, worker: str
+        self,
+        run_id: str,
+        seq: int,
+        *,
+        attempt: int,
+        inner: int,
+        token: str,
+        lease: Micros,
+        worker: str,
+        known: tuple[str, int] | None = None,
     ) -> Claim | None:
         """Claim an attempt, or return None when it is not to be run."""
-        return self._tasks.claim(run_id, seq, attempt=attempt, inner=inner, token=token, lease=lease, worker=worker)
+        return self._tasks.claim(
+            run_id, seq, attempt=attempt, inner=inner, token=token, lease=lease, worker=worker, known=known
+        )
 
     def requeue(
         self,

@@ -66,7 +66,16 @@ class Tasks:
     # -- one attempt -------------------------------------------------------------------------------
 
     def claim(
-        self, run_id: str, seq: int, *, attempt: int, inner: int, token: str, lease: Micros, worker: str
+        self,
+        run_id: str,
+        seq: int,
+        *,
+        attempt: int,
+        inner: int,
+        token: str,
+        lease: Micros,
+        worker: str,
+        known: tuple[str, int] | None = None,  # noqa: ARG002 - where it costs nothing more to read
     ) -> Claim | None:
         """Claim an attempt, or return None when it is not to be run."""
 

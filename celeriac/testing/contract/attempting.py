@@ -160,6 +160,21 @@ class Attempting(ContractBase):
             world.store.release_turn(run.run_id, token="turn", delay=0, blocked={"reason": "x"})
         assert world.claim(run).run.status is status
 
+    def test_what_is_newer_than_what_is_known_may_come_along(self, world: World) -> None:
+        run = world.scheduled()
+        begun = list(world.store.history(run.run_id))
+        claim = world.claim(run, known=(run.epoch, 0))
+        assert list(claim.events) in ([], begun)
+        assert claim.head is None or claim.head.version == run.version
+
+    @pytest.mark.parametrize("epoch", ["another", None])
+    def test_nothing_comes_along_with_what_is_known_already_or_of_another_branch(
+        self, world: World, epoch: str | None
+    ) -> None:
+        run = world.scheduled()
+        known = (run.epoch, run.version) if epoch is None else (epoch, 0)
+        assert list(world.claim(run, known=known).events) == []
+
     # -- giving back -------------------------------------------------------------------------------
 
     def test_a_given_back_attempt_is_queued_and_due_after_delay_and_grace(self, world: World) -> None:

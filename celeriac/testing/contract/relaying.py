@@ -57,14 +57,14 @@ class Relaying(ContractBase):
         assert world.due() == [(run.run_id, TaskKind.ACTIVITY, 1)]
 
     def test_the_longest_due_comes_first_across_runs(self, world: World) -> None:
-        one, other = _with_due(world, 50_000, 10_000), _with_due(world, 30_000, 70_000)
+        one, other = _with_due(world, 50 * SECOND, 10 * SECOND), _with_due(world, 30 * SECOND, 70 * SECOND)
         kind = TaskKind.ACTIVITY
         assert world.due() == [
             (other.run_id, kind, 2), (one.run_id, kind, 1), (other.run_id, kind, 1), (one.run_id, kind, 2)
         ]  # fmt: skip
 
     def test_no_more_than_the_limit_are_taken_and_the_rest_stay_due(self, world: World) -> None:
-        _with_due(world, 50_000, 40_000, 30_000, 20_000, 10_000)
+        _with_due(world, *(age * SECOND for age in (50, 40, 30, 20, 10)))
         assert [seq for _, _, seq in world.due(limit=2)] == [1, 2]
         assert [seq for _, _, seq in world.due(limit=2)] == [3, 4]
         assert [seq for _, _, seq in world.due(limit=2)] == [5]

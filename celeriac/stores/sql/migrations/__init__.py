@@ -6,6 +6,7 @@ metadata.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,7 +133,20 @@ def _upgrade(connection: Connection, prefix: str, schema: str | None) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes.update(connection=connection, prefix=prefix, schema=schema)
-    command.upgrade(config, "head")
+    with _quiet():
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Alembic's own remarks about its steps out of the log of a worker that makes its tables."""
+    log = logging.getLogger("alembic.runtime")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _version(connection: Connection, prefix: str, schema: str | None) -> str | None:

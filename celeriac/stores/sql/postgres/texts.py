@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from celeriac.orchestrator.events import HistoryEvent
+from celeriac.payloads import from_text
 from celeriac.stores.sql.statements import NOW, Raw
 from celeriac.stores.sql.transactions import Database
 from celeriac.stores.sql.values import HEAD, REF, RUN, TASK
@@ -38,10 +40,28 @@ class Texts:
             "task": ", ".join(f"t.{name}" for name in TASK),
         }
 
+    def newer(self, since: str) -> str:
+        """Return what selects the events of run ``r`` beyond a version, for :func:`events_of`.
+
+        They come as JSON, made by joining texts: what is in ``data`` is JSON already.
+        """
+        return f"""(
+            SELECT string_agg(
+                '[' || e.number || ',"' || e.type || '",' || e.at || ',' || e.data || ',' || e.version || ','
+                || coalesce(to_json(e.key)::text, 'null') || ']', ',' ORDER BY e.number
+            )
+            FROM {self.parts["events"]} e WHERE e.run_id = r.run_id AND e.number > {since}
+        )"""  # noqa: S608 - of texts that are written here
+
     def __call__(self, template: str, **more: str) -> Raw:
         """Fill a template in."""
         text = " ".join(template.format(**self.parts, **more).split())
         return Raw(text, wants_now=self._injected and f"%({NOW})s" in text)
+
+
+def events_of(found: str | None) -> list[HistoryEvent]:
+    """Read what :meth:`Texts.newer` has selected."""
+    return [HistoryEvent(*each) for each in from_text(f"[{found}]")] if found else []
 
 
 FENCE: Final = """

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.model import InboxItem, Message, Micros, TurnView
 from celeriac.orchestrator.status import MessageKind
 from celeriac.payloads import from_text
 from celeriac.stores.sql.access import Access
-from celeriac.stores.sql.postgres.texts import NOT_SYNCHRONOUS, Texts
+from celeriac.stores.sql.postgres.texts import NOT_SYNCHRONOUS, Texts, events_of
 from celeriac.stores.sql.transactions import Database
 from celeriac.stores.sql.turns import Turns, seen_up_to
 from celeriac.stores.sql.values import RUN, run_of
@@ -24,19 +23,12 @@ _CLAIM: Final = """
         AND r.run_id = t.run_id AND r.open_id IS NOT NULL AND r.status <> 'paused'
     RETURNING {not_synchronous}
 """
-# Events and inbox come as JSON, made by joining texts: what is in `data` is JSON already.
+_SINCE: Final = "CASE WHEN r.epoch = %(epoch)s AND %(version)s <= r.version THEN %(version)s ELSE 0 END"
+# The inbox comes as JSON, made by joining texts: what is in `data` is JSON already.
 _READ: Final = """
     SELECT {run}, {now},
         coalesce((SELECT t.attempt FROM {tasks} t WHERE t.run_id = r.run_id AND t.kind = 'turn' AND t.seq = 0), 0),
-        (
-            SELECT string_agg(
-                '[' || e.number || ',"' || e.type || '",' || e.at || ',' || e.data || ',' || e.version || ','
-                || coalesce(to_json(e.key)::text, 'null') || ']', ',' ORDER BY e.number
-            )
-            FROM {events} e
-            WHERE e.run_id = r.run_id AND e.number > CASE
-                WHEN r.epoch = %(epoch)s AND %(version)s <= r.version THEN %(version)s ELSE 0 END
-        ),
+        {newer},
         (
             SELECT string_agg(
                 '[' || i.number || ',"' || i.kind || '",' || to_json(i.key)::text || ',' || i.data || ',' || i.at || ']',
@@ -54,7 +46,7 @@ class PostgresTurns(Turns):
     def __init__(self, db: Database, access: Access, texts: Texts) -> None:
         super().__init__(db, access)
         self._take_turn = texts(_CLAIM, not_synchronous=NOT_SYNCHRONOUS)
-        self._read_all = texts(_READ)
+        self._read_all = texts(_READ, newer=texts.newer(_SINCE))
 
     def begin(self, run_id: str, *, token: str, lease: Micros, known: tuple[str, int] | None) -> TurnView | None:
         """Claim the run's turn, then read: the snapshot is younger than the claim."""
@@ -74,7 +66,7 @@ class PostgresTurns(Turns):
         now, claims, events, items = row[len(RUN) :]
         return TurnView(
             run,
-            [HistoryEvent(*each) for each in from_text(f"[{events}]")] if events else [],
+            events_of(events),
             [_item(*each) for each in from_text(f"[{items}]")] if items else [],
             now,
             seen_up_to(run, known) == 0,
