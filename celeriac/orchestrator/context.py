@@ -18,6 +18,7 @@ from celeriac.orchestrator import guards
 from celeriac.orchestrator.bridge import await_in_greenlet, in_workflow_greenlet
 from celeriac.orchestrator.futures import ActivityFuture, DoneFuture, DurableTask
 from celeriac.orchestrator.model import moment
+from celeriac.orchestrator.primitives.discard import close
 from celeriac.orchestrator.signals import SignalType
 from celeriac.payloads import Converter, plain
 
@@ -210,7 +211,12 @@ class WorkflowContext:
             raise InvalidCall(
                 "ctx.first() needs something to wait for, such as ctx.first(activity, ctx.wait_signal('stop'))"
             )
-        self._run.check_alive()
+        try:
+            self._run.check_alive()
+        except BaseException:
+            for each in awaitables:
+                close(each)  # coroutines that nobody will ever await
+            raise
         waiting = [asyncio.ensure_future(each, loop=self._run.loop) for each in awaitables]
         race = self._wait(lambda: _first(waiting), None)
         race.add_done_callback(lambda _: _let_go(waiting))
