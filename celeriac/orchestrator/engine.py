@@ -19,6 +19,7 @@ from typing import Any, Final
 from celeriac.durations import Duration, seconds
 from celeriac.errors import Held, NonDeterminismError, RuntimeFault, StoreError, TurnAbandoned
 from celeriac.orchestrator.cache import CachedRun, RunCache
+from celeriac.orchestrator.calls import LocalEvent
 from celeriac.orchestrator.closing import close_at_once
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 from celeriac.orchestrator.events import Event, HistoryEvent, UnreadableHistory
@@ -341,10 +342,11 @@ class Engine:
                 )
             except BaseException as error:
                 self._discard(view.run.run_id, live)
-                if isinstance(error, (Held, UnreadableHistory)) and work.done:
-                    unfinished = self._salvage(view, definition, token, origin, work, error)
+                if isinstance(error, (Held, UnreadableHistory)):
+                    unfinished = self._salvage(view, definition, token, origin, work, error) if work.done else None
                     if unfinished is not None:
                         return unfinished
+                    self._keep_outcomes(view.run, work.unused())
                 raise
             if not isinstance(outcome, _Refused):
                 if outcome in (TurnOutcome.DISCARDED, TurnOutcome.BLOCKED):
@@ -432,9 +434,13 @@ class Engine:
             self._discard(view.run.run_id, live)
         if outcome is not CommitOutcome.COMMITTED:
             return None
-        if last is not None:
-            self.store.deliver(kept(last), namespace=view.run.namespace, run_id=view.run.run_id)
+        self._keep_outcomes(view.run, [*([] if last is None else [last]), *work.unused()])
         return _Unfinished(_ref(view.run, WorkflowStatus.RUNNING))
+
+    def _keep_outcomes(self, run: Run, outcomes: Sequence[LocalEvent]) -> None:
+        """Put outcomes that can't be recorded yet into the inbox, so that nothing is called again."""
+        for each in outcomes:
+            self.store.deliver(kept(each, uuid.uuid4().hex), namespace=run.namespace, run_id=run.run_id)
 
     def _read_on(self, turn: Turn) -> _Refused | TurnOutcome | None:
         """Take up what has arrived while the turn was under way."""

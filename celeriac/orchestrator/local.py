@@ -82,7 +82,11 @@ class LocalWork:
 
     def again(self) -> None:
         """Get ready for the same turn once more: a call that is the same has the outcome that it had."""
-        self._again, self.done = deque(self.done), []
+        self._again, self.done = deque([*self.done, *self._again]), []
+
+    def unused(self) -> list[Outcome]:
+        """Return the outcomes of the turn before that this one has not come to."""
+        return list(self._again)
 
     def undo_last(self) -> Outcome | None:
         """Get ready for the same turn once more, without the step that could not be carried out, and without more calls.

@@ -432,10 +432,13 @@ def finish_task(run: Run, now: Micros, republish_after: Micros) -> Task:
     )
 
 
-def kept(event: LocalEvent) -> Message:
-    """Return the message that keeps an outcome whose step could not be carried out, for when it can."""
+def kept(event: LocalEvent, token: str) -> Message:
+    """Return the message that keeps an outcome whose step could not be carried out, for when it can.
+
+    :param token: makes it another message than any before, of calls with the same number that the code made then.
+    """
     data = {"type": event.tag, "version": event.version, "data": event.data()}
-    return Message(MessageKind.OUTCOME, f"local:{event.command}", {"local": data})
+    return Message(MessageKind.OUTCOME, f"local:{event.command}:{token}", {"local": data})
 
 
 def outcome_event(data: dict[str, Any]) -> events.Input:

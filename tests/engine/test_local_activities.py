@@ -593,6 +593,45 @@ def test_a_signal_that_the_close_has_not_seen_calls_nothing_again(env: Env) -> N
     assert done == [0, 1, 2]
 
 
+def test_nor_does_one_whose_own_step_blocks(env: Env) -> None:
+    done: list[int] = []
+    mended: list[bool] = []
+
+    def call(number: int) -> int:
+        done.append(number)
+        if number == 2:
+            handle.signal("late", "but not lost")
+        return number
+
+    @env.workflow
+    async def fulfil(ctx: WorkflowContext) -> list[Any]:
+        found: list[Any] = []
+
+        def take(payload: Any) -> None:
+            if not mended:
+                open("/dev/null").close()  # noqa: PTH123
+            found.append(payload)
+
+        ctx.on_signal("late", take)
+        return [*[await ctx.execute_local_activity(call, number) for number in range(3)], *found]
+
+    handle = env.start(fulfil)
+    env.settle()
+    assert handle.status() is WorkflowStatus.BLOCKED
+    env.advance(60)
+    mended.append(True)
+    env.advance(300)
+
+    assert handle.result() == [0, 1, 2, "but not lost"]
+    assert done == [0, 1, 2]
+    assert env.story(handle) == [
+        "workflow_started fulfil()",
+        "signal_received late('but not lost') early",
+        *(f"local_activity_completed call#{each + 1}({each}) -> {each}" for each in range(3)),
+        "workflow_completed -> [0, 1, 2, 'but not lost']",
+    ]
+
+
 def test_a_query_calls_none(env: Env) -> None:
     called: list[int] = []
 
