@@ -347,6 +347,8 @@ class Engine:
                     if unfinished is not None:
                         return unfinished
                     self._keep_outcomes(view.run, work.unused())
+                elif isinstance(error, (KeyboardInterrupt, *self._interrupts)) and work.done:
+                    self._salvage(view, definition, token, origin, work, error)
                 raise
             if not isinstance(outcome, _Refused):
                 if outcome in (TurnOutcome.DISCARDED, TurnOutcome.BLOCKED):

@@ -632,6 +632,28 @@ def test_nor_does_one_whose_own_step_blocks(env: Env) -> None:
     ]
 
 
+def test_an_interrupt_costs_the_call_that_it_strikes(env: Env) -> None:
+    done: list[int] = []
+
+    def call(number: int) -> None:
+        done.append(number)
+        if done == [0, 1]:
+            raise KeyboardInterrupt
+
+    @env.workflow
+    async def fulfil(ctx: WorkflowContext) -> None:
+        for number in range(3):
+            await ctx.execute_local_activity(call, number)
+
+    handle = env.start(fulfil)
+    with pytest.raises(KeyboardInterrupt):
+        env.settle()
+    assert env.story(handle)[1:] == ["local_activity_completed call#1(0) -> None"]
+
+    assert handle.result() is None
+    assert done == [0, 1, 1, 2]
+
+
 def test_a_query_calls_none(env: Env) -> None:
     called: list[int] = []
 
