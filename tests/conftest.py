@@ -14,6 +14,7 @@ import redis
 from celeriac.embedded import EmbeddedRedis
 from celeriac.errors import ConfigurationError
 from tests.servers import PostgresServer, ServerMissing
+from tests.stores.mariadb import MariaServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,3 +64,14 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     url = postgres_server.create_database()
     yield url
     postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaServer]:
+    """A MariaDB for the whole session."""
+    try:
+        server = MariaServer()
+    except ServerMissing as error:
+        _missing(error)
+    with server:
+        yield server

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from celeriac import crashes
 from celeriac.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def in_environment(env: Mapping[str, str], known: Iterable[str]) -> dict[str, Wr
     """
     found: dict[str, Written] = {}
     for variable, value in env.items():
+        if variable == crashes.VARIABLE:
+            continue
         if not variable.startswith(ENV_PREFIX) or _KUBERNETES_SERVICE.fullmatch(variable, len(ENV_PREFIX)):
             continue
         field = variable.removeprefix(ENV_PREFIX).lower()

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from celeriac.activities.context import ActivityContext
 from celeriac.activities.options import ActivityOptions
+from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
 from celeriac.errors import NonRetryable, RetryAfter, StoreUnavailable
 from celeriac.failures import Failure, failure_of
@@ -138,7 +139,10 @@ class Attempts:
                 return True
             return self.reassert(claim) and self._settle(claim.fence, claim.task, data)
 
-        return self._insist(record) or _refused(claim.task)
+        passing(CrashPoint.BEFORE_OUTCOME)
+        settled = self._insist(record)
+        passing(CrashPoint.AFTER_OUTCOME)
+        return settled or _refused(claim.task)
 
     def canceled(self, task: Task, fence: Fence, details: Json = None) -> bool:
         """Record that the activity has stopped as it was asked to."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
 from celeriac.errors import (
     CeleriacError,
@@ -224,7 +225,9 @@ class Client:
         self._deliver(workflow_id, Message(MessageKind.CANCEL, "cancel", {"reason": reason}))
 
     def _deliver(self, workflow_id: str, message: Message) -> Delivery:
+        passing(CrashPoint.BEFORE_DELIVERY)
         delivery = self.store.deliver(message, namespace=self.namespace, workflow_id=workflow_id)
+        passing(CrashPoint.AFTER_DELIVERY)
         if delivery.outcome is DeliveryOutcome.NOT_FOUND:
             raise WorkflowNotFound(workflow_id)
         if delivery.outcome is DeliveryOutcome.CLOSED:

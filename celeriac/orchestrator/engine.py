@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
 from celeriac.errors import Held, NonDeterminismError, RuntimeFault, StoreError, TurnAbandoned
 from celeriac.orchestrator.cache import CachedRun, RunCache
@@ -300,6 +301,7 @@ class Engine:
                 turn.take_message(message)
             # Local activities are left to a turn that holds the run's turn row, so that nobody else makes the calls too.
             commit = turn.commit(turn_token=None, settles=fence, leave_due=not turn.closed and live.local.left())
+            passing(CrashPoint.BEFORE_COMMIT)
             outcome = self.store.commit(commit)
         except BaseException as error:
             self._discard(fence.run_id, live)
@@ -381,6 +383,7 @@ class Engine:
         for reread in range(most + 1):
             last = 0 < reread == most and not turn.closed
             commit = turn.commit(turn_token=token, leave_due=last or left)
+            passing(CrashPoint.BEFORE_COMMIT)
             outcome = self.store.commit(commit)
             if outcome is CommitOutcome.COMMITTED:
                 return self._committed_claimed(turn, commit, unfinished=left)
@@ -494,6 +497,7 @@ class Engine:
         return live
 
     def _committed(self, turn: Turn, commit: Commit) -> None:
+        passing(CrashPoint.AFTER_COMMIT)
         run = turn.run
         if turn.closed:
             turn.live.discard()
@@ -501,7 +505,9 @@ class Engine:
             turn.live.version = turn.version
             self.cache.put(run.run_id, CachedRun(run.epoch, turn.live))
         ref = _ref(run, commit.status)
+        passing(CrashPoint.BEFORE_PUBLISH)
         self.publish(_hints(ref, commit, run))
+        passing(CrashPoint.AFTER_PUBLISH)
         timers = [task.due_at for task in commit.tasks if task.kind is TaskKind.TIMER and task.due_at is not None]
         if timers:
             self.dispatcher.expect(min(timers))

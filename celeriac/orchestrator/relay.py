@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from celeriac.activities.options import ActivityOptions
+from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
 from celeriac.orchestrator.attempts import Attempts, overdue_failure, schedule_to_close_failure, timeout_failure
 from celeriac.orchestrator.model import SECOND, DueTask, Fence, Message, Micros, Task, micros
@@ -62,6 +63,8 @@ class Relay:
     def tick(self) -> int:
         """Handle what is due, at most one batch, and return how many rows that were."""
         rows = self.store.take_due(self.namespace, limit=self.batch, hold=self._hold)
+        if rows:
+            passing(CrashPoint.RELAY_CLAIMED)
         hints: list[_Due] = []
         for row in rows:
             try:
@@ -148,7 +151,10 @@ class Relay:
     def _timer(self, row: DueTask) -> Hint | None:
         task = row.task
         message = Message(MessageKind.TIMER, f"timer:{task.seq}", {"timer": task.seq})
-        self.engine.delivered(self.store.settle(_fence(task), message))
+        passing(CrashPoint.TIMER_DUE)
+        delivery = self.store.settle(_fence(task), message)
+        passing(CrashPoint.TIMER_FIRED)
+        self.engine.delivered(delivery)
         return None
 
     def _timeout(self, row: DueTask) -> Hint | None:

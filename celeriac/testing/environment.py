@@ -20,6 +20,7 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
 from celeriac.activities.definition import ActivityDefinition
 from celeriac.activities.options import ActivityOptions
+from celeriac.config.settings import Settings
 from celeriac.durations import Duration, seconds
 from celeriac.errors import InvalidCall
 from celeriac.executors.local import JumpingClock, LocalExecutor
@@ -40,6 +41,8 @@ T = TypeVar("T")
 
 START: Final = datetime(2030, 1, 1, tzinfo=UTC)
 """Where the environment's clock begins unless it is told otherwise."""
+MAX_PAYLOAD: Final[int] = Settings.model_fields["max_payload_bytes"].default
+"""The size in bytes that a payload may have in production unless the settings say otherwise."""
 
 
 class DeclaredActivity(Generic[P, T]):
@@ -126,6 +129,7 @@ class WorkflowEnvironment:
     :param seed: what ids and the runs' random numbers come from, the same each time; None for other ones each time.
     :param store: a store that takes its time from ``clock``; an in-memory one by default.
     :param watchdog: limits the turns.
+    :param max_payload: how many bytes one argument list, result or payload may take; as by default in production.
     """
 
     def __init__(
@@ -140,8 +144,9 @@ class WorkflowEnvironment:
         hooks: Hooks | None = None,
         watchdog: Watchdog | None = None,
         draw: Callable[[], float] = lambda: 0.0,
+        max_payload: int | None = MAX_PAYLOAD,
     ) -> None:
-        self.registry = _EnvironmentRegistry()
+        self.registry = _EnvironmentRegistry(max_payload=max_payload)
         self.clock = clock or JumpingClock(micros(start.timestamp()))
         self.executor = LocalExecutor(
             self.registry,

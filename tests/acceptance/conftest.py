@@ -28,6 +28,7 @@ from tests.acceptance.processes import LocalRedis, LocalWorker
 from tests.acceptance.shop import STEP_QUEUE, open_shop
 from tests.acceptance.stage import Measured, Stage
 from tests.servers import PostgresServer
+from tests.stores.mariadb import MariaServer
 
 HERE = Path(__file__).parent
 
@@ -130,9 +131,13 @@ def migrated_database(postgres_server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty store: PostgreSQL, unless the test is parametrized with ``sqlite``."""
-    if getattr(request, "param", "postgresql") == "sqlite":
+    """The URL of an empty store: PostgreSQL, unless the test is parametrized with ``sqlite`` or ``mariadb``."""
+    kind = getattr(request, "param", "postgresql")
+    if kind == "sqlite":
         yield f"sqlite:///{tmp_path}/flows.db"
+        return
+    if kind == "mariadb":
+        yield from _on_mariadb(request.getfixturevalue("mariadb_server"))
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
     server.start()  # in case a test stopped it
@@ -140,6 +145,24 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     yield url
     server.start()
     server.drop_database(url)
+
+
+def _on_mariadb(server: MariaServer) -> Iterator[str]:
+    server.start()
+    url = server.create_database()
+    migrate(url)
+    yield url
+    server.start()
+    server.drop_database(url)
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, store_url: str) -> PostgresServer | MariaServer:
+    """The server that the store is on."""
+    found: PostgresServer | MariaServer = request.getfixturevalue(
+        "mariadb_server" if store_url.startswith("mariadb") else "postgres_server"
+    )
+    return found
 
 
 @pytest.fixture

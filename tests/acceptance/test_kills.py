@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.stage import Entry, Measured, Stage, process, slack, until
 from tests.acceptance.stories import result_of_steps, story_of_steps
 
-on_both_stores = pytest.mark.parametrize("store_url", ["postgresql", "sqlite"], indirect=True)
+on_all_stores = pytest.mark.parametrize("store_url", ["postgresql", "mariadb", "sqlite"], indirect=True)
 
 
 def next_begun(stage: Stage, after: float) -> Entry:
@@ -19,7 +19,7 @@ def next_begun(stage: Stage, after: float) -> Entry:
     return until("a step goes on", lambda: [e for e in stage.ledger() if e.what == "begun" and e.at > after])[0]
 
 
-@on_both_stores
+@on_all_stores
 @pytest.mark.parametrize(("point", "times"), [("before step 1", [1, 1, 1]), ("after step 1", [1, 2, 1])])
 def test_a_worker_killed_in_a_step(stage: Stage, point: str, times: list[int], measured: Measured) -> None:
     stage.two()
@@ -41,7 +41,7 @@ def test_a_worker_killed_in_a_step(stage: Stage, point: str, times: list[int], m
     stage.at_rest()
 
 
-@on_both_stores
+@on_all_stores
 @pytest.mark.parametrize("point", ["turn 0", "turn 1", "last turn"])
 def test_a_worker_killed_in_a_turn(stage: Stage, point: str, measured: Measured) -> None:
     stage.two(inline_turns="never")
@@ -78,7 +78,7 @@ def test_a_worker_killed_in_a_turn_that_it_took_with_the_step(stage: Stage) -> N
     stage.at_rest()
 
 
-@on_both_stores
+@on_all_stores
 def test_all_workers_killed_at_once(stage: Stage) -> None:
     workers = stage.two()
     stage.hold("before step 1", "turn 0")

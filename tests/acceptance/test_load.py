@@ -15,7 +15,9 @@ STEPS = 10
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("store_url", "runs"), [("postgresql", 500), ("sqlite", 150)], indirect=["store_url"])
+@pytest.mark.parametrize(
+    ("store_url", "runs"), [("postgresql", 500), ("mariadb", 100), ("sqlite", 150)], indirect=["store_url"]
+)
 def test_hundreds_of_runs_of_ten_steps(stage: Stage, runs: int, measured: Measured) -> None:
     stage.two()
     begun = time.monotonic()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.acceptance.stage import Stage, process, until
 from tests.acceptance.stories import completed, signal, started
 from tests.acceptance.test_redis import publish
 
+on_servers = pytest.mark.parametrize("store_url", ["postgresql", "mariadb"], indirect=True)
 
+
+@on_servers
 def test_signals_before_the_first_turn(stage: Stage) -> None:
     result = stage.shop.collect.delay(3)
     result.signal("parcel", "one")
@@ -48,6 +53,7 @@ def test_signals_while_no_worker_runs(stage: Stage) -> None:
     stage.at_rest()
 
 
+@on_servers
 def test_a_message_on_the_channel_is_recorded_once_though_all_hear_it(stage: Stage) -> None:
     first, second, third = (stage.launch(concurrency=1) for _ in range(3))
     stage.open(first, second, third)

@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 
 from celeriac import Celeriac, InvalidCall, RetryPolicy, WorkflowContext
-from celeriac.errors import NonDeterminismError
+from celeriac.errors import NonDeterminismError, PayloadError
 from celeriac.testing.environment import WorkflowEnvironment
 from celeriac.testing.histories import compact, from_json, replay_every_prefix, to_json
 
@@ -131,6 +131,20 @@ def test_a_history_kept_in_a_file_is_held_against_the_code_of_today() -> None:
 
     with pytest.raises(AssertionError, match=r"after event 3 \(timer_fired\) the code asks for"):
         replay_every_prefix(forgetful, kept, env.registry)
+
+
+def test_what_would_be_too_large_in_production_is_too_large_in_a_test() -> None:
+    env = WorkflowEnvironment()
+
+    @env.workflow
+    async def keep(ctx: WorkflowContext, text: str) -> int:
+        return len(text)
+
+    assert env.run(keep, "x" * 2_000_000) == 2_000_000
+    with pytest.raises(
+        PayloadError, match=r"the arguments of workflow 'keep' would take 2,100,004 bytes, more than the 2,097,152"
+    ):
+        env.run(keep, "x" * 2_100_000)
 
 
 def test_the_plugin_brings_the_fixture(pytester: Any) -> None:

@@ -15,26 +15,17 @@ from celeriac.stores.sql import SqlStore, current, migrate
 from celeriac.stores.sql.schema import make_tables
 from celeriac.testing.contract.world import World, wait_until_passed
 from celeriac.testing.store_contract import StoreContract
-from tests.servers import ServerMissing
 from tests.stores.interleavings import Interleavings
 from tests.stores.mariadb import MariaServer
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[MariaServer]:
-    try:
-        server = MariaServer()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def url(server: MariaServer) -> str:
-    url = server.create_database()
+def url(mariadb_server: MariaServer) -> Iterator[str]:
+    url = mariadb_server.create_database()
     migrate(url)
-    return url
+    yield url
+    mariadb_server.start()  # in case a test stopped it
+    mariadb_server.drop_database(url)
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +70,8 @@ class TestInterleavings(Interleavings):
         return own_engine
 
 
-def test_migrating(server: MariaServer) -> None:
-    url = server.create_database()
+def test_migrating(mariadb_server: MariaServer) -> None:
+    url = mariadb_server.create_database()
     store = SqlStore(url)
     with pytest.raises(SchemaMismatch, match="run: celery -A yourapp workflow migrate"):
         store.check()
@@ -88,6 +79,7 @@ def test_migrating(server: MariaServer) -> None:
     assert (migrate(url), migrate(url), current(url)) == ("0001",) * 3
     store.check()
     store.close()
+    mariadb_server.drop_database(url)
 
 
 def test_what_the_migration_makes_is_what_the_code_expects(own_engine: Engine, url: str) -> None:

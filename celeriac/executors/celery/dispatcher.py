@@ -60,15 +60,39 @@ class CeleryDispatcher:
         self._is_id_only = is_id_only
 
     def publish(self, hints: Sequence[Hint]) -> None:
-        """Publish hints in order, over one connection."""
+        """Publish hints in order, over one connection; several in one round trip where the transport can."""
         with self._app.producer_or_acquire() as producer:
-            for hint in hints:
-                try:
-                    self._send(hint, producer)
-                except (StoreError, OperationalError, OSError):
-                    raise  # the next one would fare no better
-                except Exception:  # noqa: BLE001 - a route that leads nowhere, say, must not keep the others from going
-                    _LOG.exception("%s could not be published", hint)
+            if not self._send_together(hints, producer):
+                self._send_each(hints, producer)
+
+    def _send_together(self, hints: Sequence[Hint], producer: Any) -> bool:
+        """Publish several hints in one round trip; False where that can't be done, or may not have been.
+
+        What is published twice is claimed once. Only what tells Celery of a workflow's end is not for this: its links would
+        run twice.
+        """
+        if len(hints) <= 1 or not getattr(producer, "supports_batch_publish", False):  # kombu has them from 5.7 on
+            return False
+        if any(isinstance(each, RunFinished) for each in hints):
+            return False
+        try:
+            with producer.batch():
+                self._send_each(hints, producer)
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 - a connection that was closed while it was idle, say; a batch is not retried
+            _LOG.debug("a batch of %d messages may not have been published; once more, each by itself", len(hints))
+            return False
+        return True
+
+    def _send_each(self, hints: Sequence[Hint], producer: Any) -> None:
+        for hint in hints:
+            try:
+                self._send(hint, producer)
+            except (StoreError, OperationalError, OSError):
+                raise  # the next one would fare no better
+            except Exception:  # noqa: BLE001 - a route that leads nowhere, say, must not keep the others from going
+                _LOG.exception("%s could not be published", hint)
 
     def _send(self, hint: Hint, producer: Any) -> None:
         if isinstance(hint, TurnReady):

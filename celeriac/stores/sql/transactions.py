@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.expression import ClauseElement
 
+from celeriac.crashes import CrashPoint, passing
 from celeriac.errors import CeleriacError, SchemaMismatch, StoreUnavailable
 from celeriac.orchestrator.model import SECOND, Micros
 from celeriac.stores.sql.clock import Clock, host_clock, store_now
@@ -151,6 +152,7 @@ class Database:
         except BaseException as error:
             self._try_rollback(connection, session.cursor, error)
             raise
+        passing(CrashPoint.IN_TRANSACTION)
         try:
             driver.commit(connection, session.cursor)
         except BaseException as error:

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context, op
 
+from celeriac.crashes import CrashPoint, passing
 from celeriac.stores.sql.schema import ID, LONG, WORD
 
 revision = "0001"
@@ -33,11 +34,9 @@ def upgrade() -> None:
     """Create the tables."""
     prefix: str = context.config.attributes["prefix"]
     schema: str | None = context.config.attributes["schema"]
-    _runs(prefix, schema)
-    _events(prefix, schema)
-    _inbox(prefix, schema)
-    _tasks(prefix, schema)
-    _leases(prefix, schema)
+    for make in (_runs, _events, _inbox, _tasks, _leases):
+        make(prefix, schema)
+        passing(CrashPoint.IN_MIGRATION)
     if op.get_bind().dialect.name == "postgresql":
         for table, settings in STORAGE.items():
             _set(f"{prefix}{table}", schema, settings)
@@ -51,13 +50,31 @@ def downgrade() -> None:
         op.drop_table(f"{prefix}{name}", schema=schema)
 
 
+def _is_left(kind: str, *names: str, schema: str | None) -> bool:
+    """Whether a table or an index is there from a migration that died, where each statement is a transaction of its own."""
+    if op.get_context().impl.transactional_ddl:
+        return False
+    found: bool = getattr(sa.inspect(op.get_bind()), f"has_{kind}")(*names, schema=schema)
+    return found
+
+
+def _create_table(name: str, *columns: sa.Column[Any], schema: str | None) -> None:
+    if not _is_left("table", name, schema=schema):
+        op.create_table(name, *columns, schema=schema)
+
+
+def _create_index(name: str, table: str, columns: list[str], *, schema: str | None, **options: Any) -> None:
+    if not _is_left("index", table, name, schema=schema):
+        op.create_index(name, table, columns, schema=schema, **options)
+
+
 def _number(name: str, *, nullable: bool = False, key: bool = False) -> sa.Column[Any]:
     return sa.Column(name, sa.BigInteger, nullable=nullable, primary_key=key, autoincrement=False)
 
 
 def _runs(prefix: str, schema: str | None) -> None:
     table = f"{prefix}runs"
-    op.create_table(
+    _create_table(
         table,
         sa.Column("run_id", ID, primary_key=True),
         _number("version"),
@@ -88,15 +105,15 @@ def _runs(prefix: str, schema: str | None) -> None:
         sa.Column("origin", LONG),
         schema=schema,
     )
-    op.create_index(f"{table}_by_id", table, ["namespace", "workflow_index", "created_at"], schema=schema)
-    op.create_index(f"{table}_by_age", table, ["namespace", "created_at"], schema=schema)
-    op.create_index(f"{table}_start", table, ["namespace", "start_index"], unique=True, schema=schema)
-    op.create_index(f"{table}_open", table, ["namespace", "open_id"], unique=True, schema=schema)
+    _create_index(f"{table}_by_id", table, ["namespace", "workflow_index", "created_at"], schema=schema)
+    _create_index(f"{table}_by_age", table, ["namespace", "created_at"], schema=schema)
+    _create_index(f"{table}_start", table, ["namespace", "start_index"], unique=True, schema=schema)
+    _create_index(f"{table}_open", table, ["namespace", "open_id"], unique=True, schema=schema)
 
 
 def _events(prefix: str, schema: str | None) -> None:
     table = f"{prefix}events"
-    op.create_table(
+    _create_table(
         table,
         sa.Column("run_id", ID, primary_key=True),
         _number("number", key=True),
@@ -109,7 +126,7 @@ def _events(prefix: str, schema: str | None) -> None:
         schema=schema,
     )
     has_key = sa.text("key_index IS NOT NULL")
-    op.create_index(
+    _create_index(
         f"{table}_key",
         table,
         ["run_id", "key_index"],
@@ -122,7 +139,7 @@ def _events(prefix: str, schema: str | None) -> None:
 
 def _inbox(prefix: str, schema: str | None) -> None:
     table = f"{prefix}inbox"
-    op.create_table(
+    _create_table(
         table,
         sa.Column("run_id", ID, primary_key=True),
         _number("number", key=True),
@@ -133,12 +150,12 @@ def _inbox(prefix: str, schema: str | None) -> None:
         sa.Column("data", LONG, nullable=False),
         schema=schema,
     )
-    op.create_index(f"{table}_key", table, ["run_id", "key_index"], unique=True, schema=schema)
+    _create_index(f"{table}_key", table, ["run_id", "key_index"], unique=True, schema=schema)
 
 
 def _tasks(prefix: str, schema: str | None) -> None:
     table = f"{prefix}tasks"
-    op.create_table(
+    _create_table(
         table,
         sa.Column("run_id", ID, primary_key=True),
         sa.Column("kind", WORD, primary_key=True),
@@ -167,11 +184,11 @@ def _tasks(prefix: str, schema: str | None) -> None:
         sa.Column("data", LONG, nullable=False),
         schema=schema,
     )
-    op.create_index(f"{table}_due", table, ["namespace", "due_at"], schema=schema)
+    _create_index(f"{table}_due", table, ["namespace", "due_at"], schema=schema)
 
 
 def _leases(prefix: str, schema: str | None) -> None:
-    op.create_table(
+    _create_table(
         f"{prefix}leases",
         sa.Column("name", ID, primary_key=True),
         sa.Column("holder", LONG, nullable=False),

@@ -12,11 +12,15 @@ from tests.acceptance.stage import Stage, process, until
 from tests.acceptance.stories import completed, result_of_steps, signal, started, story_of_steps
 from tests.acceptance.test_redis import publish
 from tests.servers import PostgresServer
+from tests.stores.mariadb import MariaServer
 
 
 @pytest.mark.parametrize("lease", [6.0])
+@pytest.mark.parametrize("store_url", ["postgresql", "mariadb"], indirect=True)
 @pytest.mark.parametrize("crash", [False, True], ids=["restarted", "crashed"])
-def test_the_database_goes_away_and_comes_back(stage: Stage, postgres_server: PostgresServer, crash: bool) -> None:
+def test_the_database_goes_away_and_comes_back(
+    stage: Stage, database: PostgresServer | MariaServer, crash: bool
+) -> None:
     workers = stage.two()
     stage.hold("after step 0")
     asleep, waiting, stepping = stage.shop.nap.delay(0.5), stage.shop.collect.delay(2), stage.shop.steps.delay(2)
@@ -25,10 +29,10 @@ def test_the_database_goes_away_and_comes_back(stage: Stage, postgres_server: Po
     unseen = stage.shop.row.delay(2)
     waiting.signal("parcel", "acknowledged")
 
-    postgres_server.stop(crash=crash)
+    database.stop(crash=crash)
     stage.release("after step 0")  # its outcome comes while there is no store to record it
     until("the step has ended", lambda: any(each.what == "left" for each in stage.ledger(stepping.run_id)))
-    postgres_server.start()
+    database.start()
 
     until("the client is connected again", lambda: stage.run(waiting))
     waiting.signal("parcel", "afterwards")

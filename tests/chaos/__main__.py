@@ -1,0 +1,77 @@
+"""``python -m tests.chaos --minutes 10 --seed 1``: real servers and workers under random faults, and an exact reckoning."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from tests.chaos.clerk import Clerk
+from tests.chaos.faults import Havoc
+from tests.chaos.session import Progress, session
+
+_SHOW_EVERY = 0.25
+"""Seconds between two pictures."""
+
+
+@contextmanager
+def _screen(console: Console) -> Iterator[Progress]:
+    """Show how things stand, where there is a terminal."""
+    if not console.is_terminal:
+        yield lambda *_: None
+        return
+    shown = 0.0
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+
+        def show(seconds: float, clerk: Clerk, havoc: Havoc, what: str) -> None:
+            nonlocal shown
+            if time.monotonic() - shown > _SHOW_EVERY:
+                shown = time.monotonic()
+                live.update(_picture(seconds, clerk, havoc, what), refresh=True)
+
+        yield show
+
+
+def _picture(seconds: float, clerk: Clerk, havoc: Havoc, what: str) -> Table:
+    cluster = havoc.cluster
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_row(f"[bold]{seconds:6.1f} s[/]", what)
+    table.add_row("runs", f"{len(clerk.plans)} started, {clerk.open} open, {clerk.repeated} calls repeated")
+    for member in cluster.members:
+        state = "[red]down[/]" if not member.up else "[yellow]struck[/]" if member.busy else "[green]up[/]"
+        table.add_row(f"worker {member.name}", f"{state}  {member.pool}, started again {member.deaths} times")
+    table.add_row("broker", "[red]down[/]" if cluster.broker_down else "[green]up[/]")
+    table.add_row("database", "[red]down[/]" if cluster.database_down else "[green]up[/]")
+    for name, count in sorted(havoc.struck.items()):
+        table.add_row(name, str(count))
+    return table
+
+
+@click.command()
+@click.option("--minutes", default=5.0, show_default=True, help="For how long faults strike.")
+@click.option("--seed", type=int, help="The same faults and the same runs; how they meet is the machine's affair.")
+@click.option("--every", default=3.0, show_default=True, help="The mean time between two faults, in seconds.")
+@click.option("--open", "open_at_once", default=80, show_default=True, help="How many runs are kept open.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def main(*, minutes: float, seed: int | None, every: float, open_at_once: int, as_json: bool) -> None:
+    """Run real workers on real servers under random faults, and compare what is recorded with what was done."""
+    seed = random.randrange(1_000_000) if seed is None else seed
+    console = Console(stderr=as_json)
+    with _screen(console) as progress:
+        report = session(seconds=minutes * 60, seed=seed, every=every, open_at_once=open_at_once, progress=progress)
+    if as_json:
+        click.echo(report.as_json())
+    else:
+        report.show(console)
+    sys.exit(1 if report.violations else 0)
+
+
+if __name__ == "__main__":
+    main()

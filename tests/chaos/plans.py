@@ -1,0 +1,103 @@
+"""What is asked for, and what has to come of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from celeriac.orchestrator.status import WorkflowStatus
+from tests.chaos.numbers import FOR_EVER
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run.
+
+    :param args: of its workflow.
+    :param results: what it may return, as JSON; more than one where a kill may decide.
+    :param numbers: of its activities, in no order; each is scheduled once.
+    :param signals: how many it is sent; their payloads are counted from 0.
+    :param canceled: it is canceled, and ends so.
+    """
+
+    workflow_id: str
+    workflow: str
+    args: tuple[Any, ...]
+    results: tuple[Any, ...]
+    numbers: tuple[int, ...] = ()
+    signals: int = 0
+    timers: tuple[float, ...] = ()
+    canceled: bool = False
+
+    @property
+    def status(self) -> WorkflowStatus:
+        """How the run has to end."""
+        return WorkflowStatus.CANCELED if self.canceled else WorkflowStatus.COMPLETED
+
+
+def _squares(numbers: Sequence[int]) -> list[int]:
+    return [each * each for each in numbers]
+
+
+class Planner:
+    """Makes plans up, the same ones for the same dice."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+        self._made = 0
+        self._kinds: Final[dict[str, Callable[[str], Plan]]] = {
+            "row": self._row,
+            "fan": self._fan,
+            "collect": self._collect,
+            "nap": self._nap,
+            "everything": self._everything,
+            "canceled": self._canceled,
+            "poisoned": self._poisoned,
+            "single": self._single,
+        }
+        self._weights: Final = (30, 15, 20, 10, 12, 6, 1, 6)
+
+    def plan(self) -> Plan:
+        """Make up a run."""
+        kind = self._dice.choices(list(self._kinds), self._weights)[0]
+        self._made += 1
+        return self._kinds[kind](f"{kind}-{self._made}")
+
+    def _some(self, most: int) -> list[int]:
+        return [self._dice.randrange(100) for _ in range(self._dice.randint(1, most))]
+
+    def _row(self, name: str) -> Plan:
+        numbers = self._some(6)
+        return Plan(name, "row", (numbers,), (_squares(numbers),), tuple(numbers))
+
+    def _fan(self, name: str) -> Plan:
+        numbers = self._some(6)
+        return Plan(name, "fan", (numbers,), (_squares(numbers),), tuple(numbers))
+
+    def _collect(self, name: str) -> Plan:
+        count = self._dice.randint(1, 4)
+        return Plan(name, "collect", (count,), (list(range(count)),), signals=count)
+
+    def _nap(self, name: str) -> Plan:
+        length = round(self._dice.uniform(0.1, 4), 3)
+        return Plan(name, "nap", (length,), ("slept",), timers=(length,))
+
+    def _everything(self, name: str) -> Plan:
+        number, length = self._dice.randrange(99), round(self._dice.uniform(0.1, 2), 3)
+        result = [number * number, 0, (number + 1) ** 2]
+        numbers = (number, number + 1)
+        return Plan(name, "everything", (number, length), (result,), numbers, signals=1, timers=(length,))
+
+    def _canceled(self, name: str) -> Plan:
+        number = self._dice.randrange(100)
+        return Plan(name, "canceled", (number,), (None,), (number,), timers=(FOR_EVER,), canceled=True)
+
+    def _poisoned(self, name: str) -> Plan:
+        number = self._dice.randrange(100)
+        return Plan(name, "poisoned", (number,), (number * number,), (number,))
+
+    def _single(self, name: str) -> Plan:
+        number = self._dice.randrange(100)
+        return Plan(name, "single", (number,), (number * number, "lost"), (number,))
