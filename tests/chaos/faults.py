@@ -14,8 +14,10 @@ from typing import Final
 
 from tests.chaos.cluster import LEASE, Cluster, Member
 
-SHUTDOWN: Final = 30.0
-"""Seconds that a worker may take to end when asked to; then it is killed, and counted as hung."""
+SHUTDOWN: Final = 45.0
+"""Seconds that a worker may take to end when asked to; then it is killed, and counted as hung. A process of billiard's pool alone
+waits for half a minute for its last results to be read, by a parent that reads no more.
+"""
 LOOK: Final = 0.1
 
 
@@ -155,9 +157,11 @@ class Havoc:
         return True
 
     def _give_up_on(self, victim: Member, number: int) -> None:
-        """Kill a worker that does not end, as any supervisor would; Celery tells what its threads were about."""
+        """Kill a worker that does not end, as any supervisor would; by then its log tells what all its processes were about."""
         self.hung.append(f"{victim.name} did not end within {SHUTDOWN:g} s of {signal.Signals(number).name}")
-        victim.process.kill(signal.SIGUSR1)
+        victim.process.kill_group(
+            signal.SIGUSR1
+        )  # the first one prints its stacks, in the others it is the soft time limit
         time.sleep(1)
         victim.process.kill()
 

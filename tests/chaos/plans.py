@@ -60,8 +60,10 @@ class Planner:
         self._weights: Final = (30, 15, 20, 10, 12, 6, 1, 6)
 
     def plan(self) -> Plan:
-        """Make up a run."""
-        kind = self._dice.choices(list(self._kinds), self._weights)[0]
+        """Make up a run: first one of each kind, then whatever comes."""
+        kinds = list(self._kinds)
+        first = self._made < len(kinds)
+        kind = kinds[self._made] if first else self._dice.choices(kinds, self._weights)[0]
         self._made += 1
         return self._kinds[kind](f"{kind}-{self._made}")
 
