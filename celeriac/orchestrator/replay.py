@@ -15,7 +15,9 @@ from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.live import NO_MORE, LiveRun
 
-_NEVER_BEGUN: Final = [events.WorkflowStarted.tag, events.WorkflowTerminated.tag]
+_NEVER_BEGUN: Final = [
+    [events.WorkflowStarted.tag, ended.tag] for ended in (events.WorkflowTerminated, events.WorkflowTimedOut)
+]
 
 
 @quick
@@ -32,11 +34,11 @@ class Step:
 
 
 def steps(history: Sequence[HistoryEvent]) -> Iterator[Step]:
-    """Cut a history into its steps; notes belong to none of them. A run that was terminated before its first turn has none.
+    """Cut a history into its steps; notes belong to none of them. A run that ended from outside before its first turn has none.
 
     :raises RuntimeFault: it begins with an effect, or has gaps.
     """
-    if [each.type for each in history] == _NEVER_BEGUN:
+    if len(history) == 2 and [each.type for each in history] in _NEVER_BEGUN:  # noqa: PLR2004
         return
     opened: HistoryEvent | None = None
     effects: list[HistoryEvent] = []

@@ -157,6 +157,23 @@ def test_a_run_that_was_terminated_before_its_first_turn_has_no_steps() -> None:
     assert live.started is None
 
 
+def test_a_run_whose_time_was_up_before_its_first_turn_has_no_steps_either() -> None:  # seed 2000
+    class NotYet(Exception):
+        pass
+
+    async def bad_deploy(ctx: WorkflowContext) -> None:
+        raise NotYet
+
+    stage = Stage(bad_deploy, WorkflowSettings(timeout=60, blocks_on=(NotYet,)))
+    stage.executor.drive()
+    assert stage.handle.status() is WorkflowStatus.TIMED_OUT
+    assert stage.story() == ["workflow_timed_out 60s"]
+    with pytest.raises(QueryFailed, match="has not begun: it was timed out before its first turn"):
+        stage.query("stack")
+    live = replay(stage.definition, stage.executor.history(stage.handle.id), definitions=stage.registry)
+    assert live.started is None
+
+
 def test_a_termination_is_not_older_than_what_a_worker_with_a_fast_clock_recorded() -> None:  # seed 66615
     async def two_steps(ctx: WorkflowContext) -> None:
         await ctx.execute_activity(STEP)
