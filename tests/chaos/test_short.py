@@ -16,6 +16,7 @@ SEED = 20
 RUNS = ["canceled", "collect", "everything", "fan", "nap", "poisoned", "row", "single"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="it finds the processes of a worker in /proc")
 @pytest.mark.slow
 @pytest.mark.acceptance
 @pytest.mark.timeout(420)
