@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -65,6 +66,8 @@ def _picture(seconds: float, clerk: Clerk, havoc: Havoc, what: str) -> Table:
 def main(*, minutes: float, seed: int | None, every: float, open_at_once: int, store: str, as_json: bool) -> None:
     """Run real workers on real servers under random faults, and compare what is recorded with what was done."""
     seed = random.randrange(1_000_000) if seed is None else seed
+    # A shell starts what it starts with & deaf to this; workers would inherit that, and miss one that comes while they load.
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     console = Console(stderr=as_json)
     with _screen(console) as progress:
         report = session(
