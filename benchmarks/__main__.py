@@ -52,6 +52,8 @@ CASES = {
     ),
     "signal to result": Case("milliseconds", False, 10.0, lambda c: c.signal_durable(20)),
     "sequence of 300": Case("milliseconds_per_step", False, 12.5, lambda c: c.sequence_durable(300)),
+    "local activities, 1,000 in a row": Case("milliseconds_per_step", False, 0.5, lambda c: c.local_row_durable(1000)),
+    "local activities, 1,000 at once": Case("steps_per_second", True, 2000.0, lambda c: c.local_fan_out_durable(1000)),
     "starts": Case("starts_per_second", True, 1000.0, lambda c: c.starts_durable(200)),
 }
 QUICK = ("chains of 10, 100 at once", "chain of 10, alone", "signal to result")

@@ -53,6 +53,21 @@ async def fan_out(ctx: WorkflowContext, width: int) -> int:
 
 
 @durable.workflow
+async def local_row(ctx: WorkflowContext, length: int) -> int:
+    """One local activity after the other."""
+    value = 0
+    for _ in range(length):
+        value = await ctx.execute_local_activity(add, value)
+    return value
+
+
+@durable.workflow
+async def local_fan_out(ctx: WorkflowContext, width: int) -> int:
+    """Local activities, all asked for at once."""
+    return sum(await asyncio.gather(*(ctx.execute_local_activity(add, 0) for _ in range(width))))
+
+
+@durable.workflow
 async def echo(ctx: WorkflowContext) -> object:
     """Answers a signal."""
     return await ctx.wait_signal("ping")

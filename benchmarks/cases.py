@@ -75,6 +75,20 @@ def sequence_durable(length: int) -> Figures:
     return {"milliseconds_per_step": (time.perf_counter() - begun) / length * 1000}
 
 
+def local_row_durable(length: int) -> Figures:
+    """Local activities in a row, start and result included."""
+    begun = time.perf_counter()
+    _is(bench.local_row.delay(length).handle.result(timeout=60), length)
+    return {"milliseconds_per_step": (time.perf_counter() - begun) / length * 1000}
+
+
+def local_fan_out_durable(width: int) -> Figures:
+    """Local activities asked for at once."""
+    begun = time.perf_counter()
+    _is(bench.local_fan_out.delay(width).handle.result(timeout=60), width)
+    return {"steps_per_second": width / (time.perf_counter() - begun)}
+
+
 def starts_durable(count: int) -> Figures:
     """Starting runs from one client."""
     begun = time.perf_counter()

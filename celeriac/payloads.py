@@ -60,19 +60,21 @@ def to_text(value: Json) -> str:
     return _DUMPS(value)
 
 
-def check_size(value: Json, limit: int | None, what: str) -> None:
-    """Refuse a value that takes more than ``limit`` bytes when written (None: any size will do).
+def check_size(value: Json, limit: int | None, what: str) -> int:
+    """Refuse a value that takes more than ``limit`` bytes when written (None: any size will do, and none is counted).
 
+    :returns: the bytes it takes; 0 where there is no limit.
     :raises PayloadError: names the value, its size and the limit.
     """
     if limit is None:
-        return
+        return 0
     size = len(to_text(value))
     if size > limit:
         raise PayloadError(
             f"{what} would take {size:,} bytes, more than the {limit:,} that are recorded. Store it elsewhere (an object "
             f"store, a file) and pass its name, or raise the setting max_payload_bytes"
         )
+    return size
 
 
 def from_text(text: str) -> Json:

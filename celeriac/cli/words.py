@@ -13,6 +13,7 @@ from celeriac.orchestrator.model import SECOND
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from celeriac.orchestrator.calls import LocalEvent
     from celeriac.orchestrator.events import Event, HistoryEvent
     from celeriac.orchestrator.model import Micros
 
@@ -109,6 +110,24 @@ class Narrator:
     def _canceled(self, event: events.ActivityCanceled) -> str:
         return self.activity(event.activity)
 
+    def _local(self, event: LocalEvent) -> str:
+        arguments = (
+            "" if isinstance(event, events.LocalActivityDelayed) else call("", event.args, event.kwargs, self.limit)
+        )
+        return f"{visible(event.activity)} #{event.command} {arguments}".rstrip()
+
+    def _local_completed(self, event: events.LocalActivityCompleted) -> str:
+        after = f", attempt {event.attempts}" if event.attempts > 1 else ""
+        return f"{self._local(event)} → {self.value(event.result)}{after}"
+
+    def _local_failed(self, event: events.LocalActivityFailed) -> str:
+        return f"{self._local(event)} after {count(event.attempts, 'attempt')}: {self.text(summary(event.failure))}"
+
+    def _local_delayed(self, event: events.LocalActivityDelayed) -> str:
+        wait = self.timers[event.command] = (event.retry_at - self.at) / SECOND
+        after = count(event.attempts, "attempt")
+        return f"{self._local(event)} for {span(wait)} after {after}: {self.text(summary(event.failure))}"
+
     def _cancel_activity(self, event: events.ActivityCancelRequested) -> str:
         return self.activity(event.activity) + (f": {self.text(event.reason)}" if event.reason else "")
 
@@ -153,6 +172,9 @@ _TELL: Final[dict[type[Event], tuple[Callable[[Narrator, Any], str], str]]] = {
     events.ActivityFailed: (Narrator._activity_failed, BAD),  # noqa: SLF001
     events.ActivityCanceled: (Narrator._canceled, ODD),  # noqa: SLF001
     events.ActivityCancelRequested: (Narrator._cancel_activity, ODD),  # noqa: SLF001
+    events.LocalActivityCompleted: (Narrator._local_completed, GOOD),  # noqa: SLF001
+    events.LocalActivityFailed: (Narrator._local_failed, BAD),  # noqa: SLF001
+    events.LocalActivityDelayed: (Narrator._local_delayed, ODD),  # noqa: SLF001
     events.TimerStarted: (Narrator._timer, OF_TIME),  # noqa: SLF001
     events.TimerFired: (Narrator._timer_over, OF_TIME),  # noqa: SLF001
     events.TimerCanceled: (Narrator._timer_over, QUIET),  # noqa: SLF001

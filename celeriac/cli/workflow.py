@@ -20,6 +20,7 @@ from celeriac.cli.groups import Group
         "pause": "send:pause",
         "resume": "send:resume",
         "migrate": "schema:migrate",
+        "purge": "purge:purge",
         "doctor": "doctor:doctor",
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 import itertools
 import random
@@ -10,10 +11,11 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from celeriac.activities.definition import ActivityDefinition
 from celeriac.errors import ResultTimeout, WorkflowNotFound
 from celeriac.orchestrator.attempts import Attempts, AttemptSettings
 from celeriac.orchestrator.cache import RunCache
@@ -22,6 +24,8 @@ from celeriac.orchestrator.definition import Registry
 from celeriac.orchestrator.engine import Engine, EngineSettings, TurnOutcome
 from celeriac.orchestrator.executor import Config, WorkflowHandle, WorkflowOptions, register
 from celeriac.orchestrator.hooks import Hooks
+from celeriac.orchestrator.inprocess import InProcess
+from celeriac.orchestrator.local import LocalSettings
 from celeriac.orchestrator.model import SECOND, Micros, Run, RunFilter, micros
 from celeriac.orchestrator.ports import ActivityReady, Hint, RunFinished, Store, TurnReady
 from celeriac.orchestrator.relay import Relay
@@ -150,6 +154,12 @@ class LocalExecutor(Client):
             cache=RunCache(cache),
             hooks=lambda: self.hooks,
             watchdog=watchdog,
+            local=LocalSettings(
+                runner=lambda: _Mockable(self.mocks),
+                clock=lambda: self.clock.now / SECOND,
+                sleep=self.clock.advance,
+                draw=draw,
+            ),
         )
         super().__init__(engine, registry, namespace=namespace)
         self.attempts = Attempts(engine, AttemptSettings(), hooks=lambda: self.hooks, draw=draw)
@@ -285,6 +295,25 @@ class LocalExecutor(Client):
         """Start a workflow and return its result (for tests and notebooks)."""
         handle: WorkflowHandle[Any] = self.execute(workflow, WorkflowOptions(args=args, kwargs=kwargs))
         return handle.result()
+
+
+class _Mockable(InProcess):
+    """Calls stand-ins where there are any; outside the event loop that runs here, if one does (a notebook's)."""
+
+    def __init__(self, mocks: Mapping[str, Callable[..., Any]]) -> None:
+        super().__init__()
+        self._mocks = mocks
+
+    def function(self, activity: ActivityDefinition) -> Callable[..., Any]:
+        """Return the stand-in, else the activity's own function."""
+        return self._mocks.get(activity.name) or super().function(activity)
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end; on a loop of its own where another runs in this thread."""
+        if asyncio._get_running_loop() is None:  # noqa: SLF001 - asks without raising
+            return super().wait_for(coroutine)
+        context = contextvars.copy_context()
+        return _outside_loop(lambda: context.run(asyncio.run, coroutine))
 
 
 def _why_open(run: Run) -> str:

@@ -17,6 +17,7 @@ from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
 from celeriac.errors import NonRetryable, RetryAfter, StoreUnavailable
 from celeriac.failures import Failure, failure_of
+from celeriac.orchestrator.endings import activity_id, schedule_to_close_failure, timeout_failure
 from celeriac.orchestrator.engine import Engine, Head
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.model import SECOND, Claim, Fence, Message, Micros, Pulse, RunRef, Task, micros
@@ -272,11 +273,6 @@ def _refused(task: Task) -> bool:
     return False
 
 
-def activity_id(run_id: str, seq: int) -> str:
-    """Return the name of one activity of one run: its Celery task id, the same for all its attempts."""
-    return f"{run_id}-{seq}"
-
-
 def _origin(task: Task) -> dict[str, Json]:
     data: dict[str, Json] = {"activity": task.seq, "attempt": task.attempt}
     if task.started_at is not None and task.token is not None:
@@ -287,18 +283,6 @@ def _origin(task: Task) -> dict[str, Json]:
 
 def _with_cause(failure: Failure, cause: Failure) -> Failure:
     return {**failure, "cause": cause}
-
-
-def schedule_to_close_failure(options: ActivityOptions) -> Failure:
-    """Return the failure of an activity whose whole time is up."""
-    return timeout_failure(
-        "schedule_to_close", f"was not done within {options.schedule_to_close:g} s, retries included"
-    )
-
-
-def timeout_failure(kind: str, message: str) -> Failure:
-    """Return the failure of a timeout."""
-    return {"type": "ActivityTimeoutError", "message": message, "timeout": kind}
 
 
 def lost_failure(worker: str) -> Failure:
@@ -322,4 +306,12 @@ def overdue_failure(task: Task, now: Micros) -> Failure | None:
     return None
 
 
-__all__ = ["AttemptSettings", "Attempts", "TaskKind", "activity_id", "overdue_failure"]
+__all__ = [
+    "AttemptSettings",
+    "Attempts",
+    "TaskKind",
+    "activity_id",
+    "overdue_failure",
+    "schedule_to_close_failure",
+    "timeout_failure",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -59,6 +59,8 @@ from celeriac.orchestrator.turn import CANCELED, Order, Turn, as_it_came, signal
 from celeriac.payloads import UNTYPED, Arguments, Json, Signature, check_size
 
 MAX_TRIES: Final = 50
+PURGE_BATCH: Final = 500
+"""How many runs one transaction deletes."""
 BUILT_IN_QUERIES: Final = ("status", "result", "history", "waits", "stack")
 
 
@@ -292,6 +294,28 @@ class Client:
     def list(self, where: RunFilter | None = None) -> Sequence[Run]:
         """Return runs, newest first, a page at a time."""
         return self.store.list(self.namespace, where or RunFilter())
+
+    def purge(self, older_than: Duration, *, batch: int = PURGE_BATCH, limit: int | None = None) -> int:
+        """Delete closed runs with their histories, and return how many that were.
+
+        Each batch is a transaction of its own. A run whose last message has not arrived yet is kept.
+
+        :param older_than: seconds since they closed.
+        :param limit: how many at most.
+        """
+        return sum(self.purging(older_than, batch=batch, limit=limit))
+
+    def purging(self, older_than: Duration, *, batch: int = PURGE_BATCH, limit: int | None = None) -> Iterator[int]:
+        """Do the same, and yield how many each batch has deleted."""
+        before = self.store.now() - micros(seconds(older_than, name="older_than"))
+        left = limit
+        while left is None or left > 0:
+            size = batch if left is None else min(batch, left)
+            deleted = self.store.purge(self.namespace, closed_before=before, limit=size)
+            yield deleted
+            if deleted < size:
+                return
+            left = None if left is None else left - deleted
 
     def query(self, workflow_id: str, query_type: str, *args: Any) -> Any:
         """Answer a question about a run: built in are ``status``, ``result``, ``history``, ``waits`` and ``stack``.

@@ -181,6 +181,11 @@ class CancelWorkflow(Command):
         return events.WorkflowCanceled(self.number, self.reason)
 
 
+def local(activity: str, number: int) -> str:
+    """Put a call of a local activity into words."""
+    return f"local activity {activity!r} (command {number})"
+
+
 def describe(effect: events.Effect) -> str:
     """Put a recorded command into words, such as ``activity 'shop.charge' (command 3)``."""
     match effect:

@@ -18,6 +18,7 @@ from celeriac.orchestrator import guards
 from celeriac.orchestrator.bridge import await_in_greenlet, in_workflow_greenlet
 from celeriac.orchestrator.futures import ActivityFuture, DoneFuture, DurableTask
 from celeriac.orchestrator.model import moment
+from celeriac.orchestrator.primitives.discard import close
 from celeriac.orchestrator.signals import SignalType
 from celeriac.payloads import Converter, plain
 
@@ -88,6 +89,27 @@ class WorkflowContext:
         :raises PayloadError: an argument can't be recorded; nothing was scheduled.
         """
         return self._run.schedule_activity(self._run.definitions.activity(activity), args, kwargs)
+
+    @overload
+    def execute_local_activity(
+        self, activity: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any
+    ) -> ActivityFuture[T]: ...
+    @overload
+    def execute_local_activity(self, activity: Callable[..., T], *args: Any, **kwargs: Any) -> ActivityFuture[T]: ...
+    @overload
+    def execute_local_activity(self, activity: Any, *args: Any, **kwargs: Any) -> ActivityFuture[Any]: ...
+
+    def execute_local_activity(self, activity: Any, *args: Any, **kwargs: Any) -> ActivityFuture[Any]:
+        """Have a short activity run in the turn itself, by the process that takes it, and return the future of its result.
+
+        One after the other, in the order of the calls; each outcome is recorded with the turn. A crash in between runs again
+        what was not recorded, whatever ``max_attempts`` says.
+
+        :param activity: as for :meth:`execute_activity`, or any function that has a name, which is recorded.
+        :raises InvalidCall: the arguments do not fit.
+        :raises PayloadError: an argument can't be recorded.
+        """
+        return self._run.local.call(self._run.definitions.local_activity(activity), args, kwargs)
 
     # -- time ------------------------------------------------------------------------------------------------------------
 
@@ -189,7 +211,12 @@ class WorkflowContext:
             raise InvalidCall(
                 "ctx.first() needs something to wait for, such as ctx.first(activity, ctx.wait_signal('stop'))"
             )
-        self._run.check_alive()
+        try:
+            self._run.check_alive()
+        except BaseException:
+            for each in awaitables:
+                close(each)  # coroutines that nobody will ever await
+            raise
         waiting = [asyncio.ensure_future(each, loop=self._run.loop) for each in awaitables]
         race = self._wait(lambda: _first(waiting), None)
         race.add_done_callback(lambda _: _let_go(waiting))
@@ -199,10 +226,12 @@ class WorkflowContext:
 
     def random(self) -> random.Random:
         """Return the run's own random numbers, the same on every replay."""
+        self._run.check_alive()
         return self._run.random
 
     def uuid4(self) -> uuid.UUID:
         """Return a random UUID, the same on every replay."""
+        self._run.check_alive()
         return uuid.UUID(int=self._run.random.getrandbits(128), version=4)
 
     def side_effect(self, fn: Callable[[], T], as_type: Any = Any) -> T:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any, Final, Protocol
 
 from celeriac.activities.definition import ActivityDefinition
 from celeriac.durations import Duration, seconds
@@ -85,6 +86,13 @@ class Definitions(Protocol):
         """
         ...
 
+    def local_activity(self, reference: Any) -> ActivityDefinition:
+        """Return the same for a call in the turn itself, which any function will do for, under its own name.
+
+        :raises InvalidCall: it is no activity, and no function that has a name.
+        """
+        ...
+
     def signal_type(self, name: str) -> SignalType[Any] | None:
         """Return the declared signal type, or None."""
         ...
@@ -138,6 +146,12 @@ class Registry:
             f"{reference!r} is no activity. Pass a function declared with @durable.activity, a Celery task, or a task's name"
         )
 
+    def local_activity(self, reference: Any) -> ActivityDefinition:
+        """Return the activity that a name, a declared activity or any function with a name stands for."""
+        if isinstance(reference, _ROUTINES) and not hasattr(reference, "__celeriac_activity__"):
+            return _plain_function(reference)
+        return self.activity(reference)
+
     def signal_type(self, name: str) -> SignalType[Any] | None:
         """Return the declared signal type, or None."""
         return self.signals.get(name)
@@ -169,3 +183,25 @@ class Registry:
         written = declared.write(payload)
         check_size(written, self.max_payload, f"payload of signal {name!r}")
         return name, written
+
+
+_ROUTINES: Final = (FunctionType, MethodType, BuiltinFunctionType)
+_LOCAL: Final = "__celeriac_local__"
+"""The attribute of a function that keeps what has been found out about it: that takes longer than the call it is for."""
+
+
+def _plain_function(fn: Any) -> ActivityDefinition:
+    """Return a function as an activity under its own short name, so that it may move to another module."""
+    known = getattr(fn, _LOCAL, None)
+    if isinstance(known, ActivityDefinition) and known.fn is fn:  # a wrapper may have copied the attribute
+        return known
+    name = getattr(fn, "__name__", "")
+    if not name.isidentifier():
+        raise InvalidCall(
+            f"the function {name or type(fn).__name__!r} has no name to be recorded under. Write it as 'def', or take "
+            f"ctx.side_effect(...) for what can't fail"
+        )
+    found = ActivityDefinition(name, fn, lenient=True)
+    if inspect.isfunction(fn):
+        setattr(fn, _LOCAL, found)
+    return found

@@ -20,11 +20,13 @@ from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
 from celeriac.errors import Held, NonDeterminismError, RuntimeFault, StoreError, TurnAbandoned
 from celeriac.orchestrator.cache import CachedRun, RunCache
+from celeriac.orchestrator.calls import LocalEvent
 from celeriac.orchestrator.closing import close_at_once
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 from celeriac.orchestrator.events import Event, HistoryEvent, UnreadableHistory
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.live import LiveRun
+from celeriac.orchestrator.local import LocalSettings, LocalWork
 from celeriac.orchestrator.model import (
     SECOND,
     Commit,
@@ -42,7 +44,7 @@ from celeriac.orchestrator.model import (
 from celeriac.orchestrator.ports import ActivityReady, Dispatcher, Hint, RunFinished, Store, TurnReady
 from celeriac.orchestrator.replay import feed
 from celeriac.orchestrator.status import MessageKind, TaskKind, WorkflowStatus
-from celeriac.orchestrator.turn import Order, Turn, TurnLimits, as_it_came, signals_first, timed_out
+from celeriac.orchestrator.turn import Order, Turn, TurnLimits, as_it_came, kept, signals_first, timed_out
 from celeriac.orchestrator.watchdog import Watchdog
 from celeriac.payloads import Json
 
@@ -66,6 +68,8 @@ NOBODY_AFTER: Final = 60.0
 """Seconds after which a run that no worker has the code for is shown as blocked."""
 
 
+LOCAL_STRETCH: Final = 5.0
+"""Seconds for which turns of one run follow one another on the spot while its local activities last. Then others have a turn."""
 MOST_OUTSTANDING: Final = 4
 """With more activities than this outstanding in a run, no turn is taken inline: many outcomes make one turn."""
 
@@ -134,6 +138,7 @@ class Engine:
 
     :param interrupts: exception types that an executor raises into a thread from outside (time limits).
     :param keep: renews the lease of a claimed turn while it is carried out.
+    :param local: how local activities are called.
     :param run_turn: how inline turns get to the thread of this process that turns run on.
     """
 
@@ -150,8 +155,10 @@ class Engine:
         interrupts: tuple[type[BaseException], ...] = (),
         run_turn: Callable[[Callable[[], Any]], Any] = lambda call: call(),
         keep: Callable[[Fence], AbstractContextManager[None]] = lambda _: nullcontext(),
+        local: LocalSettings | None = None,
     ) -> None:
         self._keep = keep
+        self._local = local or LocalSettings()
         self.run_turn = run_turn
         self.store = store
         self.definitions = definitions
@@ -165,11 +172,24 @@ class Engine:
 
     # -- turns ---------------------------------------------------------------------------------------------------------
 
-    def turn(self, run_id: str, *, origin: Mapping[str, Json] | None = None) -> TurnOutcome:
-        """Take the run's turn, if it is due and nobody else has it.
+    def turn(
+        self, run_id: str, *, origin: Mapping[str, Json] | None = None, stretch: float = LOCAL_STRETCH
+    ) -> TurnOutcome:
+        """Take the run's turn, if it is due and nobody else has it; and the next ones, while its local activities last.
 
         :param origin: replaces the run's origin if this is its first turn: what is known of the start only where it arrives.
+        :param stretch: seconds after which further turns are left to others.
         """
+        until = self._local.clock() + stretch
+        while True:
+            outcome = self._turn(run_id, origin)
+            if not isinstance(outcome, _Unfinished):
+                return outcome
+            if self._local.clock() >= until:
+                self.publish([TurnReady(outcome.run)])
+                return TurnOutcome.COMMITTED
+
+    def _turn(self, run_id: str, origin: Mapping[str, Json] | None) -> TurnOutcome | _Unfinished:
         token = uuid.uuid4().hex
         lease = micros(self.settings.turn_lease)  # type: ignore[arg-type]
         view = self.store.begin_turn(run_id, token=token, lease=lease, known=self.cache.known(run_id))
@@ -279,7 +299,8 @@ class Engine:
             turn = Turn(view, live, self.definitions, self._limits)
             with self.watchdog.watching():
                 turn.take_message(message)
-            commit = turn.commit(turn_token=None, settles=fence)
+            # Local activities are left to a turn that holds the run's turn row, so that nobody else makes the calls too.
+            commit = turn.commit(turn_token=None, settles=fence, leave_due=not turn.closed and live.local.left())
             passing(CrashPoint.BEFORE_COMMIT)
             outcome = self.store.commit(commit)
         except BaseException as error:
@@ -290,9 +311,18 @@ class Engine:
             raise
         if outcome is CommitOutcome.COMMITTED:
             self._committed(turn, commit)
+            if commit.leave_due:
+                self._go_on(turn.run.run_id)
             return True
         self._discard(fence.run_id, live)
         return False if outcome is CommitOutcome.FENCED else None
+
+    def _go_on(self, run_id: str) -> None:
+        """Take the turn that an inline one has left due, for a short while: others may be waiting for this process."""
+        try:
+            self.turn(run_id, stretch=0.0)
+        except StoreError:
+            _LOG.debug("the relay finds the turn of %s due", run_id, exc_info=True)
 
     # -- the inside of a turn --------------------------------------------------------------------------------------------
 
@@ -302,20 +332,31 @@ class Engine:
 
     def _carry_out(
         self, view: TurnView, definition: WorkflowDefinition, token: str, origin: Mapping[str, Json] | None
-    ) -> TurnOutcome:
+    ) -> TurnOutcome | _Unfinished:
         order = as_it_came(view.inbox)
+        work = LocalWork(self._local, view.now, self.watchdog, self.hooks)
         while True:
             live = None
             try:
                 live = self._live(view, definition)
-                outcome = TurnOutcome.DISCARDED if live is None else self._attempt(view, live, token, order, origin)
-            except BaseException:
+                outcome = (
+                    TurnOutcome.DISCARDED if live is None else self._attempt(view, live, token, order, origin, work)
+                )
+            except BaseException as error:
                 self._discard(view.run.run_id, live)
+                if isinstance(error, (Held, UnreadableHistory)):
+                    unfinished = self._salvage(view, definition, token, origin, work, error) if work.done else None
+                    if unfinished is not None:
+                        return unfinished
+                    self._keep_outcomes(view.run, work.unused())
+                elif isinstance(error, (KeyboardInterrupt, *self._interrupts)) and work.done:
+                    self._salvage(view, definition, token, origin, work, error)
                 raise
-            if isinstance(outcome, TurnOutcome):
-                if outcome is not TurnOutcome.COMMITTED:
+            if not isinstance(outcome, _Refused):
+                if outcome in (TurnOutcome.DISCARDED, TurnOutcome.BLOCKED):
                     self._discard(view.run.run_id, live)
                 return outcome
+            work.again()
             # Closing was refused: take the turn again with the unseen signals in front of what closed it, or with it.
             self._discard(view.run.run_id, live)
             fresh = self.store.read_turn(view.run.run_id, known=None)
@@ -324,28 +365,87 @@ class Engine:
             view, order = fresh, signals_first(order, fresh.inbox, outcome.closed_by)
 
     def _attempt(
-        self, view: TurnView, live: LiveRun, token: str, order: Order, origin: Mapping[str, Json] | None
-    ) -> TurnOutcome | _Refused:
+        self,
+        view: TurnView,
+        live: LiveRun,
+        token: str,
+        order: Order,
+        origin: Mapping[str, Json] | None,
+        work: LocalWork,
+    ) -> TurnOutcome | _Unfinished | _Refused:
         turn = Turn(view, live, self.definitions, self._limits, origin)
         with self.watchdog.watching():
             turn.take_all(view, order)
         if turn.closes_over:
             return _Refused(turn.closed_by or 0)
+        left = work.carry_out(turn)
         most = self.settings.max_rereads
         for reread in range(most + 1):
             last = 0 < reread == most and not turn.closed
-            commit = turn.commit(turn_token=token, leave_due=last)
+            commit = turn.commit(turn_token=token, leave_due=last or left)
             passing(CrashPoint.BEFORE_COMMIT)
             outcome = self.store.commit(commit)
             if outcome is CommitOutcome.COMMITTED:
-                self._committed(turn, commit)
-                return TurnOutcome.COMMITTED
+                return self._committed_claimed(turn, commit, unfinished=left)
             if outcome is not CommitOutcome.INBOX_MOVED:
                 return TurnOutcome.DISCARDED
             refused = self._read_on(turn)
             if refused is not None:
                 return refused
+            left = work.carry_out(turn)
         return TurnOutcome.DISCARDED
+
+    def _committed_claimed(self, turn: Turn, commit: Commit, *, unfinished: bool) -> TurnOutcome | _Unfinished:
+        self._committed(turn, commit)
+        ref = _ref(turn.run, commit.status)
+        if unfinished:
+            return _Unfinished(ref)
+        if commit.leave_due:
+            self.publish([TurnReady(ref)])
+        return TurnOutcome.COMMITTED
+
+    def _salvage(
+        self,
+        view: TurnView,
+        definition: WorkflowDefinition,
+        token: str,
+        origin: Mapping[str, Json] | None,
+        work: LocalWork,
+        error: BaseException,
+    ) -> _Unfinished | None:
+        """Commit the steps before the one that can't be carried out, with the outcomes of the local activities in them.
+
+        The outcome that opens this step goes into the inbox, so that the next turn, which will be held there, finds it and
+        calls nothing again. Signals and the like that have come in meanwhile are left to it.
+        """
+        last, live = work.undo_last(), None
+        _LOG.debug("keeping what local activities of %s have done", view.run.workflow_id, exc_info=error)
+        try:
+            fresh = self.store.read_turn(view.run.run_id, known=None)
+            if fresh is None or (fresh.run.epoch, fresh.run.version) != (view.run.epoch, view.run.version):
+                return None
+            live = self._live(fresh, definition)
+            if live is None:
+                return None
+            turn = Turn(fresh, live, self.definitions, self._limits, origin)
+            known = {item.number for item in view.inbox}
+            with self.watchdog.watching():
+                turn.take_all(fresh, as_it_came([item for item in fresh.inbox if item.number in known]))
+            work.carry_out(turn)
+            outcome = self.store.commit(turn.commit(turn_token=token, leave_due=not turn.closed))
+        except (Held, UnreadableHistory):
+            return None
+        finally:
+            self._discard(view.run.run_id, live)
+        if outcome is not CommitOutcome.COMMITTED:
+            return None
+        self._keep_outcomes(view.run, [*([] if last is None else [last]), *work.unused()])
+        return _Unfinished(_ref(view.run, WorkflowStatus.RUNNING))
+
+    def _keep_outcomes(self, run: Run, outcomes: Sequence[LocalEvent]) -> None:
+        """Put outcomes that can't be recorded yet into the inbox, so that nothing is called again."""
+        for each in outcomes:
+            self.store.deliver(kept(each, uuid.uuid4().hex), namespace=run.namespace, run_id=run.run_id)
 
     def _read_on(self, turn: Turn) -> _Refused | TurnOutcome | None:
         """Take up what has arrived while the turn was under way."""
@@ -418,8 +518,6 @@ class Engine:
                 run.workflow_id,
                 turn.version,
             )
-        if commit.leave_due:
-            self.publish([TurnReady(ref)])
         self._call_hooks(turn)
 
     @property
@@ -492,6 +590,13 @@ class Engine:
         self.store.release_turn(run.run_id, token=token, delay=micros(delay), blocked=reason, declined=not nobody)
         self.dispatcher.expect(view.now + micros(delay))
         return TurnOutcome.DECLINED
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfinished:
+    """A turn that was committed with local activities left, and its run."""
+
+    run: RunRef
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,10 +139,49 @@ class ActivityCanceled(Input):
     details: Json = None
 
 
+@_event("local_activity_completed")
+@dataclass(frozen=True, slots=True)
+class LocalActivityCompleted(Input):
+    """The local activity that is command number ``command`` returned ``result``. This one event is all there is of the call."""
+
+    command: int
+    activity: str
+    result: Json = None
+    args: list[Json] = field(default_factory=list)
+    kwargs: dict[str, Json] = field(default_factory=dict)
+    attempts: int = 1
+
+
+@_event("local_activity_failed")
+@dataclass(frozen=True, slots=True)
+class LocalActivityFailed(Input):
+    """The local activity ended without a result: its attempts are used up, or another would not help."""
+
+    command: int
+    activity: str
+    failure: dict[str, Json]
+    args: list[Json] = field(default_factory=list)
+    kwargs: dict[str, Json] = field(default_factory=dict)
+    attempts: int = 1
+
+
+@_event("local_activity_delayed")
+@dataclass(frozen=True, slots=True)
+class LocalActivityDelayed(Input):
+    """So many attempts have failed; another follows in a later turn, when the timer of the call's own number has fired."""
+
+    command: int
+    activity: str
+    attempts: int
+    failure: dict[str, Json]
+    retry_at: int
+    """Microseconds since the epoch."""
+
+
 @_event("timer_fired")
 @dataclass(frozen=True, slots=True)
 class TimerFired(Input):
-    """The timer that command number ``timer`` started is due."""
+    """The timer that command number ``timer`` started is due; or the next attempt of the local activity of that number."""
 
     timer: int
 

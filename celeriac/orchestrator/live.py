@@ -20,6 +20,7 @@ from celeriac.errors import (
     ActivityError,
     ActivityTimeoutError,
     Held,
+    InvalidCall,
     NonDeterminismError,
     PayloadError,
     RuntimeFault,
@@ -27,11 +28,12 @@ from celeriac.errors import (
 from celeriac.failures import Failure, failure_of, first_leaf
 from celeriac.orchestrator import commands, events
 from celeriac.orchestrator.bridge import run_sync
+from celeriac.orchestrator.calls import LocalCalls
 from celeriac.orchestrator.futures import ActivityFuture
 from celeriac.orchestrator.guards import Guard
 from celeriac.orchestrator.loop import RunDiscarded, WorkflowLoop, WorkflowTask, WorkflowTimer
 from celeriac.orchestrator.model import SECOND, Micros, micros, moment
-from celeriac.orchestrator.primitives.blame import Place, place_of
+from celeriac.orchestrator.primitives.blame import NOT_THE_USERS, place_of, user_line
 from celeriac.orchestrator.quiet import install as install_quiet
 from celeriac.orchestrator.signals import SignalBuffer
 from celeriac.payloads import UNTYPED, Arguments, Converter, Json, check_size
@@ -40,8 +42,11 @@ if TYPE_CHECKING:
     from celeriac.activities.definition import ActivityDefinition
     from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 
-_NO_MORE: Final = "nothing more in this step"
-_NOT_THE_USERS: Final = frozenset({Place.CELERIAC, Place.GENERATED, Place.STDLIB, Place.TRUSTED})
+_AWAY: Final = (
+    "a local activity used the workflow's context, which can't be replayed. Hand it what it needs as arguments, and let "
+    "the workflow do the rest with its result"
+)
+NO_MORE: Final = "nothing more in this step"
 
 
 class UnreadablePayload(Held):
@@ -86,6 +91,8 @@ class LiveRun:
         """The number of the last event that this run has seen."""
         self.at: Micros = 0
         self.alive = True
+        self.away = False
+        """Whether a local activity is at work, whose code must keep its hands off the context."""
         self.closed = False
         self.replaying = False
         self.cancel_requested: str | None = None
@@ -97,6 +104,9 @@ class LiveRun:
         self.patches: dict[str, bool] = {}
         self.conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.pending: dict[int, ActivityFuture[Any]] = {}
+        self.local = LocalCalls(self)
+        self.ahead = NO_MORE
+        """On replay, what the history goes on with after the step, where that says more than that the step is over."""
         self.timers: dict[int, WorkflowTimer] = {}
         self.started: events.WorkflowStarted | None = None
         self.context = WorkflowContext(self)
@@ -116,8 +126,10 @@ class LiveRun:
         match event:
             case events.ActivityCompleted() | events.ActivityFailed() | events.ActivityCanceled():
                 return event.activity in self.pending
+            case events.LocalActivityCompleted() | events.LocalActivityFailed() | events.LocalActivityDelayed():
+                return self.local.wants(event)
             case events.TimerFired():
-                return event.timer in self.timers
+                return event.timer in self.timers or self.local.waits_for(event.timer)
             case events.CancelRequested():
                 return self.cancel_requested is None
             case _:
@@ -201,7 +213,9 @@ class LiveRun:
             if not isinstance(effect, events.Effect):
                 raise RuntimeFault(f"event {at} ({effect.tag}) can't stand among the effects of a step")
             if position >= len(issued):
-                raise NonDeterminismError(at, commands.describe(effect), _NO_MORE, None)
+                call = self.local.pending.get(effect.command)
+                instead, where = (NO_MORE, None) if call is None else (call.phrase(), call.where)
+                raise NonDeterminismError(at, commands.describe(effect), instead, where)
             command = issued[position]
             if not command.agrees(effect):
                 where = self._where.get(command.number)
@@ -209,7 +223,7 @@ class LiveRun:
         if len(issued) > len(effects):
             command = issued[len(effects)]
             after = (effects[-1][0] if effects else number) + 1
-            raise NonDeterminismError(after, _NO_MORE, command.phrase(), self._where.get(command.number))
+            raise NonDeterminismError(after, self.ahead, command.phrase(), self._where.get(command.number))
 
     # -- inputs --------------------------------------------------------------------------------------------------------
 
@@ -217,7 +231,7 @@ class LiveRun:
         self.started = event
         if event.seed:
             self.random = random.Random(event.seed)  # noqa: S311
-        args, kwargs = self._read(lambda: self.definition.signature.read(Arguments(event.args, event.kwargs)))
+        args, kwargs = self.read(lambda: self.definition.signature.read(Arguments(event.args, event.kwargs)))
         if self.definition.is_async:
             code = self.definition.fn(self.context, *args, **kwargs)
         else:
@@ -230,7 +244,7 @@ class LiveRun:
     def _payload(self, event: events.SignalReceived) -> Any:
         declared = self.definitions.signal_type(event.name)
         converter = declared.converter if declared else UNTYPED
-        return self._read(lambda: converter.read(event.payload, f"payload of signal {event.name!r}"))
+        return self.read(lambda: converter.read(event.payload, f"payload of signal {event.name!r}"))
 
     def _activity_completed(self, event: events.ActivityCompleted) -> None:
         future = self._settled(event.activity)
@@ -238,7 +252,7 @@ class LiveRun:
             self._cancel_later(future)
             converter = future.activity.result
             label = f"result of activity {future.activity.name!r}"
-            future.set_result(self._read(lambda: converter.read(event.result, label)))
+            future.set_result(self.read(lambda: converter.read(event.result, label)))
 
     def _activity_failed(self, event: events.ActivityFailed) -> None:
         future = self._settled(event.activity)
@@ -266,6 +280,8 @@ class LiveRun:
         return future if future is not None and not future.done() else None
 
     def _timer_fired(self, event: events.TimerFired) -> None:
+        if self.local.fired(event.timer):
+            return
         handle = self.timers.pop(event.timer, None)
         if handle is not None:
             self.loop.fire(handle)
@@ -275,7 +291,11 @@ class LiveRun:
             self.cancel_requested = event.reason
             self._main.cancel(event.reason or None)
 
-    def _read(self, read: Callable[[], Any]) -> Any:
+    def read(self, read: Callable[[], Any]) -> Any:
+        """Read a recorded value, or hold the run.
+
+        :raises UnreadablePayload: the code's annotations don't fit it.
+        """
         try:
             return read()
         except PayloadError as error:
@@ -286,22 +306,33 @@ class LiveRun:
     def issue(self, make: Callable[[int], commands.Command]) -> commands.Command:
         """Number a command and add it to the step."""
         self.check_alive()
-        self._numbers += 1
-        command = make(self._numbers)
+        command = make(self.take_number())
         if not self.closed:
             self._step[command.number] = command
             if self.replaying and self.loop.is_running() and not self._is_recorded(command):
                 self._where[command.number] = user_line(sys._getframe(1))  # noqa: SLF001 - the one cheap way to a frame
         return command
 
+    @property
+    def next_number(self) -> int:
+        """The number of the next command."""
+        return self._numbers + 1
+
+    def take_number(self) -> int:
+        """Count a command and return its number."""
+        self._numbers += 1
+        return self._numbers
+
     def _is_recorded(self, command: commands.Command) -> bool:
         known = self._recorded.get(command.number)
         return known is not None and command.agrees(known[1])
 
     def check_alive(self) -> None:
-        """Raise out of a call on the context of a run that was dropped from memory."""
+        """Raise out of a call on the context of a run that was dropped from memory, or that waits for a local activity."""
         if not self.alive:
             raise RunDiscarded
+        if self.away:
+            raise InvalidCall(_AWAY)
 
     def schedule_activity(
         self, activity: ActivityDefinition, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -315,14 +346,32 @@ class LiveRun:
         if isinstance(known, events.ActivityScheduled) and known.activity == activity.name:
             given, named, options = known.args, known.kwargs, known.options
         else:
-            written = activity.write(args, kwargs)
-            given, named, options = list(written.args), dict(written.kwargs), activity.options.to_json()
-            limit = self.definitions.max_payload
-            check_size([*given, *named.values()], limit, f"the arguments of activity {activity.name!r}")
+            given, named = self.written(activity, args, kwargs, "activity")
+            options = activity.options.to_json()
         command = self.issue(lambda number: commands.ScheduleActivity(number, activity.name, given, named, options))
         future: ActivityFuture[Any] = ActivityFuture(self, command.number, activity)
         self.pending[command.number] = future
         return future
+
+    def written(
+        self, activity: ActivityDefinition, args: Sequence[Any], kwargs: Mapping[str, Any], kind: str
+    ) -> tuple[list[Json], dict[str, Json]]:
+        """Check and write the arguments of a call.
+
+        One that is refused takes a number all the same: else its replay, which looks at no arguments where a call of the
+        same name is recorded, would take the next call's place.
+
+        :raises InvalidCall, PayloadError: they can't be recorded.
+        """
+        try:
+            written = activity.write(args, kwargs)
+            given, named = list(written.args), dict(written.kwargs)
+            limit = self.definitions.max_payload
+            check_size([*given, *named.values()], limit, f"the arguments of {kind} {activity.name!r}")
+        except Exception:
+            self.take_number()
+            raise
+        return given, named
 
     def cancel_activity(self, future: ActivityFuture[Any], msg: Any) -> bool:
         """Cancel a pending activity's future: elided within its own step, recorded later, waited for where so declared."""
@@ -361,7 +410,7 @@ class LiveRun:
         if isinstance(known, events.SideEffectRecorded):
             value: Json = known.value
         elif self.replaying:
-            recorded = commands.describe(known) if known is not None else _NO_MORE
+            recorded = commands.describe(known) if known is not None else NO_MORE
             where = user_line(sys._getframe(1))  # noqa: SLF001 - the one cheap way to a frame
             raise self.hold(NonDeterminismError(at, recorded, f"side effect (command {number})", where))
         elif self.only_looks:
@@ -370,7 +419,7 @@ class LiveRun:
             value = converter.write(make(), "value of a side effect")
         self.issue(lambda own: commands.RecordSideEffect(own, value))
         try:
-            return self._read(lambda: converter.read(value, "value of a side effect"))
+            return self.read(lambda: converter.read(value, "value of a side effect"))
         except UnreadablePayload as error:
             raise self.hold(error) from None
 
@@ -482,6 +531,7 @@ class LiveRun:
     def waits(self) -> list[str]:
         """Name what the run waits for, each in a phrase."""
         found = [f"activity {each.activity.name!r}" for each in self.pending.values()]
+        found += [f"local activity {each.activity.name!r}" for each in self.local.pending.values()]
         found += [f"signal {name!r}" for name in self.signals.waited_for()]
         found += ["a condition" for _, waiter in self.conditions if not waiter.done()]
         found += [
@@ -496,7 +546,7 @@ class LiveRun:
             f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
             for task in self.loop.pending_tasks()
             for frame in _frames(task.get_coro())
-            if place_of(frame.f_code.co_filename) not in _NOT_THE_USERS
+            if place_of(frame.f_code.co_filename) not in NOT_THE_USERS
         ]
 
 
@@ -514,18 +564,12 @@ _APPLY: Final[dict[type[events.Input], Callable[[LiveRun, Any], None]]] = {
     events.ActivityCompleted: LiveRun._activity_completed,  # noqa: SLF001
     events.ActivityFailed: LiveRun._activity_failed,  # noqa: SLF001
     events.ActivityCanceled: LiveRun._activity_canceled,  # noqa: SLF001
+    events.LocalActivityCompleted: lambda run, event: run.local.completed(event),
+    events.LocalActivityFailed: lambda run, event: run.local.failed(event),
+    events.LocalActivityDelayed: lambda run, event: run.local.delayed(event),
     events.TimerFired: LiveRun._timer_fired,  # noqa: SLF001
     events.CancelRequested: LiveRun._cancel,  # noqa: SLF001
 }
-
-
-def user_line(frame: FrameType | None) -> str:
-    """Return ``file:line`` of the nearest frame of workflow code, or an empty string where none is at work."""
-    while frame is not None and frame.f_code.co_qualname != "WorkflowLoop.run_until_idle":
-        if place_of(frame.f_code.co_filename) not in _NOT_THE_USERS:
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        frame = frame.f_back
-    return ""
 
 
 def raised_at(traceback: TracebackType | None) -> str:
@@ -533,7 +577,7 @@ def raised_at(traceback: TracebackType | None) -> str:
     found = ""
     while traceback is not None:
         filename = traceback.tb_frame.f_code.co_filename
-        if place_of(filename) not in _NOT_THE_USERS:
+        if place_of(filename) not in NOT_THE_USERS:
             found = f"{filename}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return found
@@ -541,7 +585,7 @@ def raised_at(traceback: TracebackType | None) -> str:
 
 def _users_part(traceback: TracebackType | None) -> TracebackType | None:
     """Leave out the loop's own frames, and have them let go of what they hold: frames of workflow code refer to them."""
-    while traceback is not None and place_of(traceback.tb_frame.f_code.co_filename) in _NOT_THE_USERS:
+    while traceback is not None and place_of(traceback.tb_frame.f_code.co_filename) in NOT_THE_USERS:
         with suppress(RuntimeError):  # one that is still at work can't be cleared
             traceback.tb_frame.clear()
         traceback = traceback.tb_next

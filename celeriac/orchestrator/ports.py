@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
+from celeriac.activities.context import ActivityContext
+from celeriac.activities.definition import ActivityDefinition
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.model import (
     Claim,
@@ -258,6 +260,15 @@ class Store(Protocol):
         """
         ...
 
+    def purge(self, namespace: str, *, closed_before: Micros, limit: int) -> int:
+        """Delete runs that closed earlier than a time, in one transaction, and return how many that were.
+
+        A run whose last message is not known to have arrived is kept.
+
+        :param limit: how many at most.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class TurnReady:
@@ -308,6 +319,41 @@ class Dispatcher(Protocol):
 
     def backlog(self, queue: str | None) -> int | None:
         """Return how many messages wait in a queue, or None where that can't be told."""
+        ...
+
+
+class LocalRunner(Protocol):
+    """Calls the functions of local activities, one after the other, on the thread that takes the turn.
+
+    Entered for a stretch of calls and left after it.
+    """
+
+    def __enter__(self) -> Self:
+        """Begin a stretch of calls."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of what the calls needed."""
+        ...
+
+    def call(
+        self,
+        activity: ActivityDefinition,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        context: ActivityContext,
+        limit: float | None,
+    ) -> Any:
+        """Call an activity's function, await it where that is called for, and return what it returns or raise what it raises.
+
+        :param limit: seconds it may take, or None.
+        :raises TookTooLong: it took longer.
+        :raises Held: this process has no such function.
+        """
+        ...
+
+    def lets_through(self, error: BaseException) -> bool:
+        """Whether an exception is not the function's: the process is told to end, a time limit strikes."""
         ...
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from celeriac.errors import NonDeterminismError, RuntimeFault
-from celeriac.orchestrator import events
+from celeriac.orchestrator import commands, events
+from celeriac.orchestrator.calls import ENDS, LocalEvent
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
 from celeriac.orchestrator.events import HistoryEvent
-from celeriac.orchestrator.live import LiveRun
+from celeriac.orchestrator.live import NO_MORE, LiveRun
 
 _NEVER_BEGUN: Final = [events.WorkflowStarted.tag, events.WorkflowTerminated.tag]
 
@@ -62,17 +64,35 @@ def feed(run: LiveRun, history: Sequence[HistoryEvent]) -> None:
 
     :raises NonDeterminismError: the code asks for something else than is recorded.
     """
-    for step in steps(history):
+    run.local.foresee(history)
+    cut = list(steps(history))
+    for step, after in zip_longest(cut, cut[1:]):
         event = step.input.event()
         if not isinstance(event, events.Input):
             raise RuntimeFault(f"event {step.input.number} is no input")
         if not run.wants(event):
-            raise NonDeterminismError(
-                step.input.number, f"{event.tag} {event.data()}", "nothing that waits for it any more", None
-            )
+            raise _unwanted(run, step.input.number, event)
+        run.ahead = NO_MORE if after is None else _ahead(after.input)
         run.apply(event, step.input.at, step.effects, step.early, step.input.number)
         run.version = step.last
+    run.local.foresee(())
     run.replaying = False
+
+
+def _ahead(after: HistoryEvent) -> str:
+    """Say what the history has instead of a command that is too many: nothing more in the step, or a call that was local."""
+    return commands.local(after.data["activity"], after.data["command"]) if after.type in ENDS else NO_MORE
+
+
+def _unwanted(run: LiveRun, number: int, event: events.Input) -> NonDeterminismError:
+    """Describe an input that nothing waits for; where it is a local activity's, name the call that stands in its place."""
+    if not isinstance(event, LocalEvent):
+        return NonDeterminismError(number, f"{event.tag} {event.data()}", "nothing that waits for it any more", None)
+    recorded, pending = commands.local(event.activity, event.command), run.local.pending
+    call = pending.get(event.command) or next(iter(pending.values()), None)
+    if call is None:
+        return NonDeterminismError(number, recorded, "nothing that waits for it any more", None)
+    return NonDeterminismError(number, recorded, call.phrase(), call.where)
 
 
 def replay(

@@ -12,6 +12,7 @@ from typing import Any, Final
 from celeriac.activities.options import ActivityOptions
 from celeriac.errors import PayloadError, RuntimeFault, did_you_mean
 from celeriac.orchestrator import commands, events
+from celeriac.orchestrator.calls import LocalEvent
 from celeriac.orchestrator.definition import Definitions
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.live import LiveRun
@@ -98,7 +99,7 @@ class Turn:
         self.outcomes: list[tuple[str, Json, dict[str, Json] | None]] = []
         self._early: set[int] = set()
         self._version = view.run.version
-        self._local: list[events.Input] = []
+        self._own: list[events.Input] = []
 
     @property
     def closed(self) -> bool:
@@ -163,10 +164,28 @@ class Turn:
         """Apply a message that is not in the inbox: the outcome that this process has just brought about."""
         self._apply_message(message, 0)
 
+    def take_local(self, event: LocalEvent, at: Micros) -> None:
+        """Apply what has become of a local activity that this turn has called.
+
+        :param at: the store's time by now.
+        """
+        self.now = max(self.now, at)
+        if isinstance(event, events.LocalActivityDelayed):
+            self._add_timer(event.command, event.retry_at)
+        self._take_local(event)
+
+    def _take_local(self, event: LocalEvent) -> None:
+        if self.live.local.wants(event):
+            if not isinstance(event, events.LocalActivityDelayed):
+                failure = event.failure if isinstance(event, events.LocalActivityFailed) else None
+                result = event.result if isinstance(event, events.LocalActivityCompleted) else None
+                self.outcomes.append((event.activity, result, failure))
+            self._step(event, 0)
+
     def _apply_message(self, message: Message, number: int) -> None:
         _TAKE[message.kind](self, message, number)
-        while self._local and not self.closed:
-            self._step(self._local.pop(0), number)
+        while self._own and not self.closed:
+            self._step(self._own.pop(0), number)
 
     def _step(self, event: events.Input, number: int, key: str | None = None, note: events.Note | None = None) -> None:
         if not self.live.wants(event):
@@ -184,6 +203,8 @@ class Turn:
                 self._note(warnings)  # a history ends with how the run ended
             self._record(effect)
             _CARRY[type(command)](self, command)
+        for call in self.live.local.let_go():
+            self._drop_timer(call)
         self._note(warnings)
         if self.closed:
             self.closed_by = number
@@ -229,6 +250,9 @@ class Turn:
 
     def _take_outcome(self, message: Message, number: int) -> None:
         data = message.data
+        if "local" in data:
+            self._take_kept(data["local"])
+            return
         activity: int = data["activity"]
         note = None
         if data.get("started_at"):
@@ -238,6 +262,13 @@ class Turn:
         if pending is not None:
             self.outcomes.append((pending.activity.name, data.get("result"), data.get("failure")))
         self._step(event, number, note=note)
+
+    def _take_kept(self, data: dict[str, Any]) -> None:
+        """Take the outcome of a local activity that was kept when its step could not be carried out (see :func:`kept`)."""
+        event = events.decode(data["type"], data["version"], data["data"])
+        call = self.live.local.pending.get(data["data"]["command"])
+        if call is not None and not call.waiting and call.is_same(event):  # type: ignore[arg-type]  # kept() keeps ends only
+            self._take_local(event)  # type: ignore[arg-type]
 
     def _take_timer(self, message: Message, number: int) -> None:
         self._step(events.TimerFired(message.data["timer"]), number)
@@ -288,27 +319,33 @@ class Turn:
         key = (TaskKind.ACTIVITY, command.activity)
         if self.tasks.pop(key, None) is not None:  # scheduled in this very turn: nobody has seen it yet
             if command.wait:
-                self._local.append(events.ActivityCanceled(command.activity))
+                self._own.append(events.ActivityCanceled(command.activity))
         elif command.wait:
             self.canceling.append(command.activity)
         else:
             self.dropped.append(key)
 
     def _start_timer(self, command: commands.StartTimer) -> None:
+        self._add_timer(command.number, command.fire_at)
+
+    def _add_timer(self, number: int, fire_at: Micros) -> None:
         self._add(
             Task(
                 self.run.run_id,
                 TaskKind.TIMER,
-                command.number,
+                number,
                 TaskState.QUEUED,
-                command.fire_at,
+                fire_at,
                 self.run.namespace,
                 queue=self.run.queue,
             )
         )
 
     def _cancel_timer(self, command: commands.CancelTimer) -> None:
-        key = (TaskKind.TIMER, command.timer)
+        self._drop_timer(command.timer)
+
+    def _drop_timer(self, number: int) -> None:
+        key = (TaskKind.TIMER, number)
         if self.tasks.pop(key, None) is None:
             self.dropped.append(key)
 
@@ -393,6 +430,15 @@ def finish_task(run: Run, now: Micros, republish_after: Micros) -> Task:
         queue=run.queue,
         published=1,
     )
+
+
+def kept(event: LocalEvent, token: str) -> Message:
+    """Return the message that keeps an outcome whose step could not be carried out, for when it can.
+
+    :param token: makes it another message than any before, of calls with the same number that the code made then.
+    """
+    data = {"type": event.tag, "version": event.version, "data": event.data()}
+    return Message(MessageKind.OUTCOME, f"local:{event.command}:{token}", {"local": data})
 
 
 def outcome_event(data: dict[str, Any]) -> events.Input:

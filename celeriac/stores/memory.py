@@ -492,6 +492,21 @@ class InMemoryStore:
                 self._shelf.remove(self._shelf.entries[run_id])
             return len(found)
 
+    def purge(self, namespace: str, *, closed_before: Micros, limit: int) -> int:
+        """Delete runs that closed earlier than a time, and return how many that were."""
+        with self._lock:
+            found = [
+                entry
+                for entry in self._shelf.entries.values()
+                if entry.run.namespace == namespace
+                and entry.run.closed_at is not None
+                and entry.run.closed_at < closed_before
+                and not entry.tasks
+            ][:limit]
+            for entry in found:
+                self._shelf.remove(entry)
+            return len(found)
+
     def _run_out(self, run_id: str) -> Run:
         return self._copy(self._shelf.entries[run_id].run)
 

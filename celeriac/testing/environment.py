@@ -211,7 +211,7 @@ class WorkflowEnvironment:
 
         :returns: what counts the calls.
         """
-        definition = self.registry.activity(activity)
+        definition = self.registry.local_activity(activity)
         mocked = MockedActivity(definition.name, fn)
         self.executor.mocks[definition.name] = mocked
         return mocked

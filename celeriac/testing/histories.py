@@ -63,11 +63,28 @@ class _Teller:
         return f"{self.named(event.activity)} -> {_values(event.result)}"
 
     def failed(self, event: events.ActivityFailed) -> str:
-        times = f" ({event.attempts} attempts)" if event.attempts > 1 else ""
-        return f"{self.named(event.activity)}: {_failure(event.failure)}{times}"
+        return f"{self.named(event.activity)}: {_failure(event.failure)}{_tries(event.attempts)}"
 
     def canceled(self, event: events.ActivityCanceled | events.ActivityCancelRequested) -> str:
         return self.named(event.activity)
+
+    def local_completed(self, event: events.LocalActivityCompleted) -> str:
+        return (
+            f"{self.local(event)}{_call(event.args, event.kwargs)} -> {_values(event.result)}{_tries(event.attempts)}"
+        )
+
+    def local_failed(self, event: events.LocalActivityFailed) -> str:
+        return (
+            f"{self.local(event)}{_call(event.args, event.kwargs)}: {_failure(event.failure)}{_tries(event.attempts)}"
+        )
+
+    def local_delayed(self, event: events.LocalActivityDelayed) -> str:
+        wait = _seconds((event.retry_at - self.at) / SECOND)
+        return f"{self.local(event)} {wait}: {_failure(event.failure)}{_tries(event.attempts)}"
+
+    @staticmethod
+    def local(event: events.LocalActivityCompleted | events.LocalActivityFailed | events.LocalActivityDelayed) -> str:
+        return f"{event.activity}#{event.command}"
 
     def named(self, number: int) -> str:
         return self.names.get(number, f"#{number}")
@@ -89,6 +106,10 @@ def _call(args: Sequence[Json], kwargs: Mapping[str, Json]) -> str:
     return f"({', '.join([*(repr(each) for each in args), *named])})"
 
 
+def _tries(attempts: int) -> str:
+    return f" ({attempts} attempts)" if attempts > 1 else ""
+
+
 def _failure(failure: Mapping[str, Json]) -> str:
     return f"{failure.get('type')}: {failure.get('message')}".removesuffix(": ")
 
@@ -103,6 +124,9 @@ _PHRASES: Final[dict[type[events.Event], Callable[[_Teller, Any], str]]] = {
     events.ActivityFailed: _Teller.failed,
     events.ActivityCanceled: _Teller.canceled,
     events.ActivityCancelRequested: _Teller.canceled,
+    events.LocalActivityCompleted: _Teller.local_completed,
+    events.LocalActivityFailed: _Teller.local_failed,
+    events.LocalActivityDelayed: _Teller.local_delayed,
     events.TimerStarted: _Teller.timer,
     events.TimerFired: lambda _, event: f"#{event.timer}",
     events.TimerCanceled: lambda _, event: f"#{event.timer}",

@@ -115,6 +115,10 @@ def open_shop(app: Celery) -> Shop:  # noqa: C901 - a list of declarations
         result: int = await ctx.execute_activity(once, 1)
         return result
 
+    async def nearby(ctx: WorkflowContext, count: int) -> list[int]:
+        """Do steps one after the other in the turn itself."""
+        return [await ctx.execute_local_activity(step, number) for number in range(count)]
+
     async def collect(ctx: WorkflowContext, count: int) -> list[Any]:
         """Wait for some signals."""
         return [await ctx.wait_signal("parcel") for _ in range(count)]
@@ -131,7 +135,7 @@ def open_shop(app: Celery) -> Shop:  # noqa: C901 - a list of declarations
         )
         return [first, parcel, await ctx.execute_activity(step, 1)]
 
-    all_of_them = (steps, row, quick_row, only_once, collect, nap, everything)
+    all_of_them = (steps, row, quick_row, only_once, nearby, collect, nap, everything)
     chosen = os.environ.get(WARES, ",".join(each.__name__ for each in all_of_them)).split(",")
     wares = {
         each.__name__: durable.workflow(name=each.__name__)(each) for each in all_of_them if each.__name__ in chosen

@@ -80,6 +80,35 @@ async def many(ctx: WorkflowContext, activity: str, calls: list[list[Any]]) -> l
     return list(await asyncio.gather(*(ctx.execute_activity(activity, *args) for args in calls)))
 
 
+def toiling(key: str) -> str:
+    """Take more CPU time than a turn may, and then longer than the lease."""
+    note(key, "toiled")
+    until = time.thread_time() + 0.7
+    while time.thread_time() < until:
+        pass
+    time.sleep(1.5)
+    return activity_context().activity
+
+
+async def fetching(key: str, number: int) -> int:
+    """Wait, as coroutines do."""
+    await asyncio.sleep(0.01)
+    note(key, f"fetched {number}")
+    return number
+
+
+@durable.workflow
+async def nearby(ctx: WorkflowContext, key: str) -> list[Any]:
+    """Call functions and tasks in the turn itself."""
+    return [
+        *await asyncio.gather(*(ctx.execute_local_activity(fetching, key, each) for each in range(3))),
+        await ctx.execute_local_activity(toiling, key),
+        await ctx.execute_activity(plain, key, 1),
+        await ctx.execute_local_activity(plain, key, 2),
+        await ctx.execute_local_activity(durable.options(failing, retry=TWICE), key, 7),
+    ]
+
+
 # -- the outcome table: existing tasks, which know nothing of workflows -------------------------------------------------
 
 

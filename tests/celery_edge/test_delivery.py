@@ -176,3 +176,12 @@ def test_types_of_a_wrapped_task_are_those_of_its_body(flows: Any) -> None:
 
 def test_nothing_went_wrong_behind_the_scenes(worker: Worker) -> None:
     assert worker.troubles() == []
+
+
+def test_beat_may_have_closed_runs_purged(worker: Worker, flows: Any) -> None:
+    result = flows.double.delay(1)
+    assert result.get(timeout=30) == 2
+    client = flows.durable.client
+    eventually(lambda: client.store.tasks(result.run_id), lambda tasks: list(tasks) == [])
+    flows.app.send_task("celeriac.purge", args=[0.001])
+    eventually(lambda: client.store.find_run(client.namespace, run_id=result.run_id), lambda run: run is None)

@@ -60,6 +60,22 @@ def test_many_at_once_that_log(pool: Worker, flows: Any) -> None:
     assert [each.handle.result(timeout=60) for each in results] == [8 * n for n in range(count)]
 
 
+def test_local_activities(pool: Worker, flows: Any, ledger: Ledger, key: str) -> None:
+    result = flows.nearby.delay(key)
+
+    assert result.handle.result(timeout=30) == [0, 1, 2, "toiling", 2, 3, "yes 8"]
+    assert ledger.read(key) == ["fetched 0", "fetched 1", "fetched 2", "toiled", *["ran"] * 4]
+    assert [each.type for each in result.handle.history()] == [
+        "workflow_started",
+        *["local_activity_completed"] * 4,
+        "activity_scheduled",
+        "activity_started",
+        "activity_completed",
+        *["local_activity_completed"] * 2,
+        "workflow_completed",
+    ]
+
+
 def test_one_that_is_canceled(pool: Worker, flows: Any, ledger: Ledger, key: str) -> None:
     result = flows.parked.delay(key)
     ledger.has(key, 1)

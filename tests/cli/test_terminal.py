@@ -150,7 +150,7 @@ def test_a_slip_of_the_pen_is_pointed_out(cli: Cli) -> None:
     assert cli.fails("lst", code=2).splitlines()[-1] == "Error: No such command 'lst'. Did you mean 'list'?"
     assert cli.fails("frobnicate", code=2).splitlines()[-1] == (
         "Error: No such command 'frobnicate'. There are: start, list, show, signal, query, cancel, terminate, "
-        "pause, resume, migrate, doctor."
+        "pause, resume, migrate, purge, doctor."
     )
 
 

@@ -24,6 +24,7 @@ def tell(*told: Event, after: float = 0.0) -> str:
 
 
 CHARGE = events.ActivityScheduled(1, "shop.charge", ["A-17", 4200])
+DELAYED = events.LocalActivityDelayed(4, "price", 2, FAILURE, START + 60 * SECOND)
 TIMER = events.TimerStarted(2, START + 90 * SECOND)
 
 
@@ -50,6 +51,14 @@ TIMER = events.TimerStarted(2, START + 90 * SECOND)
         ([CHARGE, events.ActivityCanceled(1)], "shop.charge #1"),
         ([CHARGE, events.ActivityCancelRequested(2, 1, "too slow")], "shop.charge #1: too slow"),
         ([events.ActivityCompleted(9, 1)], "activity #9 → 1"),
+        ([events.LocalActivityCompleted(4, "price", 7, ["A"])], 'price #4 ("A") → 7'),
+        ([events.LocalActivityCompleted(4, "price", 7, attempts=2)], "price #4 () → 7, attempt 2"),
+        (
+            [events.LocalActivityFailed(4, "price", FAILURE, ["A"], {}, 3)],
+            'price #4 ("A") after 3 attempts: CardDeclined: no funds',
+        ),
+        ([DELAYED], "price #4 for 1 min after 2 attempts: CardDeclined: no funds"),
+        ([DELAYED, events.TimerFired(4)], "#4 of 1 min"),
         ([TIMER, events.TimerFired(2)], "#2 of 1 min 30 s"),
         ([TIMER, events.TimerCanceled(3, 2)], "#2 of 1 min 30 s"),
         ([events.TimerFired(7)], "#7"),

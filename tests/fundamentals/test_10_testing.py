@@ -141,7 +141,9 @@ def test_what_would_be_too_large_in_production_is_too_large_in_a_test() -> None:
         return len(text)
 
     assert env.run(keep, "x" * 2_000_000) == 2_000_000
-    with pytest.raises(PayloadError, match=r"the arguments of workflow 'keep' would take 2,100,004 bytes, more than the 2,097,152"):
+    with pytest.raises(
+        PayloadError, match=r"the arguments of workflow 'keep' would take 2,100,004 bytes, more than the 2,097,152"
+    ):
         env.run(keep, "x" * 2_100_000)
 
 

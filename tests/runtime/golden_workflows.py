@@ -58,6 +58,10 @@ def declare(env: WorkflowEnvironment, name: str) -> WorkflowDefinition:
             raise ConnectionError(f"failure {failures['flaky']}")
         return failures["flaky"]
 
+    @env.activity(retry=RetryPolicy(max_attempts=2, initial_interval=120, max_interval=120, jitter=0))
+    def patient() -> None:
+        raise ConnectionError("no answer")
+
     @env.activity(cancellation="wait", retry=RetryPolicy.never())
     def slow() -> None: ...
 
@@ -301,6 +305,28 @@ async def continued(ctx: WorkflowContext) -> None:
     await ctx.sleep(3600)
 
 
+def halve(value: int) -> float:
+    return value / 2
+
+
+async def local(ctx: WorkflowContext) -> list[Any]:
+    got: list[Any] = [await ctx.execute_local_activity(halve, each) for each in range(3)]
+    got += await asyncio.gather(
+        ctx.execute_activity("work", "far"), ctx.execute_local_activity("work", "near"), ctx.wait_signal("go")
+    )
+    got.append((await ctx.first(ctx.execute_local_activity(halve, 1), ctx.execute_local_activity(halve, 2)))[1])
+    try:
+        async with asyncio.timeout(400):
+            got.append(await ctx.execute_local_activity(halve, "x"))  # type: ignore[arg-type]
+    except TypeError:
+        got.append(await ctx.execute_local_activity("flaky", 2))
+    try:
+        await ctx.execute_local_activity("patient")
+    except ActivityError as error:
+        got.append(error.attempts)
+    return got
+
+
 PROGRAMS: dict[str, Program] = {
     "sequence": Program(sequence, (1,)),
     "spread": Program(spread, steps=[advance(20)]),
@@ -326,4 +352,5 @@ PROGRAMS: dict[str, Program] = {
     "plain_canceled": Program(plain_canceled, steps=[cancel("why not")]),
     "timed_out": Program(timed_out, steps=[advance(60)], settings={"timeout": 30}),
     "continued": Program(continued),
+    "local": Program(local, steps=[signal("go", "gone"), advance(200)]),
 }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import inspect
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -260,3 +263,23 @@ def test_a_cancellation_that_turns_into_another_error_fails_the_run(env: Env) ->
         "timer_canceled #1",
         "workflow_failed ValueError: in the middle of it",
     ]
+
+
+def test_a_race_in_a_run_that_was_dropped_from_memory_leaves_no_coroutine_behind(env: Env) -> None:
+    made: list[Coroutine[Any, Any, None]] = []
+
+    async def part() -> None:
+        await asyncio.sleep(1)
+
+    @env.workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        with contextlib.suppress(BaseException):
+            await ctx.wait_signal("go")
+        made.append(part())
+        await ctx.first(made[-1])
+
+    env.start(flow)
+    env.settle()
+    env.executor.engine.cache.clear()
+
+    assert [inspect.getcoroutinestate(each) for each in made] == [inspect.CORO_CLOSED]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from celeriac import ActivityError, InvalidCall, WorkflowContext, WorkflowFailedError
+from celeriac import ActivityError, InvalidCall, PayloadError, WorkflowContext, WorkflowFailedError
 from tests.workflows import Env
 
 
@@ -265,6 +265,24 @@ def test_arguments_that_do_not_fit_are_refused_where_they_are_passed(env: Env) -
         "activity 'charge' takes (order: 'str', cents: 'int'): missing a required argument: 'cents'"
     )
     assert [each.type for each in env.history(handle)] == ["workflow_started", "workflow_completed"]
+
+
+def test_a_call_that_was_refused_does_not_take_the_place_of_the_next_one_on_replay(env: Env) -> None:
+    @env.activity
+    def charge(cents: int) -> int:
+        return cents
+
+    @env.workflow
+    async def flow(ctx: WorkflowContext) -> int:
+        try:
+            await ctx.execute_activity(charge, "much")  # type: ignore[arg-type]
+        except PayloadError:
+            return await ctx.execute_activity(charge, 7)
+        return 0
+
+    handle = env.start(flow)
+    assert handle.result() == 7
+    assert env.story(handle)[1] == "activity_scheduled charge#2(7)"
 
 
 def test_an_activity_that_nobody_has_fails_by_name(env: Env) -> None:

@@ -40,6 +40,9 @@ SAMPLES: list[events.Event] = [
     events.WarningRecorded("task 'audit' raised"),
     events.WorkflowTimedOut(60.0),
     events.WorkflowTerminated("enough"),
+    events.LocalActivityCompleted(8, "shop.price", 4200, ["A-17"], {"cents": True}, 2),
+    events.LocalActivityFailed(9, "shop.price", FAILURE, ["A-17"], {"cents": True}, 3),
+    events.LocalActivityDelayed(10, "shop.price", 2, FAILURE, 1893456060000000),
 ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from celeriac import ActivityError, RetryPolicy, WorkflowContext
+from celeriac import ActivityError, RetryPolicy, WorkflowContext, activity_context
 from celeriac.testing.histories import compact
 from tests.workflows import MODES, Env, make
 
@@ -45,6 +45,12 @@ def _branches(parts: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
 
 
 PROGRAMS = st.recursive(LEAVES, _branches, max_leaves=10)
+NEARBY = st.one_of(
+    st.tuples(st.just("near"), st.integers(0, 3)).map(list),
+    st.tuples(st.just("shaky"), st.integers(0, 4)).map(list),
+)
+MIXED = st.recursive(st.one_of(NEARBY, NEARBY, LEAVES), _branches, max_leaves=10)
+"""Programs half of whose leaves are local activities."""
 OUTSIDE = st.lists(
     st.one_of(
         st.tuples(st.just("signal"), NAMES, st.integers(0, 9)),
@@ -75,6 +81,12 @@ class Interpreter:
 
     async def _flaky(self, n: int) -> Any:
         return await self.ctx.execute_activity("flaky", n)
+
+    async def _near(self, n: int) -> Any:
+        return await self.ctx.execute_local_activity("work", n)
+
+    async def _shaky(self, n: int) -> Any:
+        return await self.ctx.execute_local_activity("shaky", n)
 
     async def _sleep(self, length: float) -> Any:
         await self.ctx.sleep(length)
@@ -180,10 +192,14 @@ def _declare(env: Env) -> None:
     def work(value: Any) -> Any:
         return value
 
+    @env.activity(retry=RetryPolicy(max_attempts=3, jitter=0, initial_interval=0.4, backoff_coefficient=4))
+    def shaky(times: int) -> int:
+        if activity_context().attempt <= times:
+            raise ConnectionError(f"attempt {activity_context().attempt}")
+        return activity_context().attempt
+
     @env.activity(retry=RetryPolicy(max_attempts=3, jitter=0, initial_interval=1))
     def flaky(times: int) -> int:
-        from celeriac import activity_context
-
         context = activity_context()
         attempts[context.activity_id] = context.attempt
         if context.attempt <= times:
@@ -210,3 +226,16 @@ def test_every_mode_comes_to_the_same(program: Node, outside: list[Any]) -> None
     for mode in MODES:
         if mode != "cached":
             assert _play(mode, program, outside) == expected
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(MIXED, OUTSIDE)
+def test_local_activities_among_them(program: Node, outside: list[Any]) -> None:
+    """Taken inline the turns are others, and with them the order of calls and inputs: then it is the replay that counts."""
+    assert _play("cold", program, outside) == _play("cached", program, outside)
+    _play("inline", program, outside)

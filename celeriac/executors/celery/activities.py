@@ -114,7 +114,7 @@ class _Attempt:
             self.attempts.release(claim)
             raise
         except BaseException as error:
-            if not _is_being_ended(error):
+            if not is_being_ended(error):
                 self._raised(claim, error)
             raise
         finally:
@@ -201,7 +201,7 @@ class _Attempt:
         self.attempts.failed(claim.task, claim.run, claim.fence, failure)
 
 
-def _is_being_ended(error: BaseException) -> bool:
+def is_being_ended(error: BaseException) -> bool:
     """Whether the process has been told to end, and is about to be killed: too late to begin a transaction.
 
     The pool turns a signal into a SystemExit with this code. The lease runs out and tells.

@@ -23,10 +23,15 @@ def run(coroutine: Coroutine[Any, Any, T], context: ActivityContext, task: Any) 
     :param task: the Celery task whose body it is.
     :raises ActivityCanceled: the attempt was withdrawn, and the coroutine let its cancellation through.
     """
-    if _on_greenlets():
+    if on_greenlets():
         steps = _Steps(coroutine, task, task.request_stack.top)
         return _shared_loop().run(_watched(_awaiting(steps), context))
     return asyncio.run(_watched(coroutine, context))
+
+
+def run_alone(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that belongs to no Celery task on the loop that greenlets share, and wait for its end."""
+    return _shared_loop().run(coroutine)
 
 
 async def _watched(coroutine: Coroutine[Any, Any, T], context: ActivityContext) -> T:
@@ -51,7 +56,8 @@ async def _watched(coroutine: Coroutine[Any, Any, T], context: ActivityContext) 
 # -- under gevent, where all tasks share one thread, and a thread has one running loop --------------------------------
 
 
-def _on_greenlets() -> bool:
+def on_greenlets() -> bool:
+    """Whether threads are gevent's greenlets here."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 

@@ -16,7 +16,8 @@ from celeriac.payloads import UNTYPED, Json
 
 _LOG: Final = logging.getLogger("celeriac.tasks")
 
-INTERNAL: Final = frozenset({TURN_TASK, OUTCOME_TASK})
+PURGE_TASK: Final = "celeriac.purge"
+INTERNAL: Final = frozenset({TURN_TASK, OUTCOME_TASK, PURGE_TASK})
 RETRY_MOST: Final = 30.0
 """Seconds, at most, between tries to record an outcome while the store is away."""
 
@@ -27,6 +28,7 @@ def declare(app: Celery) -> None:
     """Declare the internal tasks in an app; does not finalize it."""
     app.task(_turn, name=TURN_TASK, bind=True, shared=False, **_QUIET)
     # Not bound, and with *args: so Celery calls it on the spot, with the exception, where a task it is linked to failed.
+    app.task(_purge, name=PURGE_TASK, bind=True, shared=False, **_QUIET)
     app.task(_outcome, name=OUTCOME_TASK, shared=False, **_QUIET)
 
 
@@ -36,6 +38,16 @@ def _turn(self: Any, run_id: str) -> None:
         runtime_of(self.app).turn(run_id)
     except StoreError as error:
         _LOG.warning("the turn of run %s waits for the store: %s", run_id, error)
+
+
+def _purge(self: Any, older_than: float) -> None:
+    """Delete runs that closed so many seconds ago or earlier; for beat."""
+    try:
+        count = runtime_of(self.app).client.purge(older_than)
+    except StoreError as error:
+        _LOG.warning("closed runs are purged another time: %s", error)
+    else:
+        _LOG.info("%d closed runs were purged", count)
 
 
 def _outcome(

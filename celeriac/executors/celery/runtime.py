@@ -29,8 +29,9 @@ from celeriac.orchestrator.client import Client
 from celeriac.orchestrator.engine import Engine, EngineSettings, TurnOutcome
 from celeriac.orchestrator.executor import WorkflowHandle, WorkflowOptions
 from celeriac.orchestrator.hooks import Hooks
+from celeriac.orchestrator.local import LocalSettings
 from celeriac.orchestrator.model import Micros, Run
-from celeriac.orchestrator.ports import ActivityReady, Hint, RunFinished, SignalBus, Store
+from celeriac.orchestrator.ports import ActivityReady, Hint, LocalRunner, RunFinished, SignalBus, Store
 from celeriac.orchestrator.relay import Relay
 from celeriac.orchestrator.watchdog import Watchdog
 from celeriac.payloads import Json
@@ -127,6 +128,7 @@ class CeleryRuntime:
                 interrupts=(SoftTimeLimitExceeded,),
                 keep=lambda fence: self.leases.keeping(fence, _nothing),
                 run_turn=lambda call: self.turns.run(call),  # noqa: PLW0108 - another thread after a fork
+                local=LocalSettings(runner=_calls),
             )
 
     @cached_property
@@ -268,6 +270,12 @@ class _NoticingDispatcher(CeleryDispatcher):
 
 def _nothing() -> None:
     """A turn whose claim is gone finds out when it commits."""
+
+
+def _calls() -> LocalRunner:
+    from celeriac.executors.celery.localcalls import CeleryCalls  # noqa: PLC0415 - it knows this module
+
+    return CeleryCalls()
 
 
 _RUNTIMES: Final[weakref.WeakSet[CeleryRuntime]] = weakref.WeakSet()

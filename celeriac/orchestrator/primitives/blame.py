@@ -132,3 +132,15 @@ def call_of(frame: FrameType | None) -> str | None:
     if hasattr(sys.modules.get(package), name.partition(".")[0]):
         module = package
     return f"{module}.{name}"
+
+
+NOT_THE_USERS: Final = frozenset({Place.CELERIAC, Place.GENERATED, Place.STDLIB, Place.TRUSTED})
+
+
+def user_line(frame: FrameType | None) -> str:
+    """Return ``file:line`` of the nearest frame of workflow code, or an empty string where none is at work."""
+    while frame is not None and frame.f_code.co_qualname != "WorkflowLoop.run_until_idle":
+        if place_of(frame.f_code.co_filename) not in NOT_THE_USERS:
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""

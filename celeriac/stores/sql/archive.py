@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 
 from celeriac.errors import StoreError
 from celeriac.orchestrator.events import HistoryEvent
-from celeriac.orchestrator.model import Run, RunFilter, Task, WorkflowState
+from celeriac.orchestrator.model import Micros, Run, RunFilter, Task, WorkflowState
 from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.faults import UniqueViolation
 from celeriac.stores.sql.ids import MAX_NAME, check_id, index_form
@@ -53,6 +53,11 @@ class Archive:
         named = and_(runs.c.namespace == text("namespace"), runs.c.workflow_index == text("workflow_index"))
         self._all = db.statement(
             access.locked(select(runs.c.run_id, runs.c.open_id).where(named).order_by(runs.c.run_id))
+        )
+        idle = ~exists().where(tasks.c.run_id == runs.c.run_id)
+        old = and_(runs.c.namespace == text("namespace"), runs.c.closed_at < number("before"), idle)
+        self._old = db.statement(
+            access.locked(select(runs.c.run_id).where(old).order_by(runs.c.created_at).limit(number("limit")))
         )
         # The run first: its row is what all others lock first.
         self._clear = [
@@ -179,6 +184,18 @@ class Archive:
             for run_id, _ in found:
                 for statement in self._clear:
                     session.execute(statement, {"run_id": run_id})
+            return len(found)
+
+        return self._db.write(work)
+
+    def purge(self, namespace: str, *, closed_before: Micros, limit: int) -> int:
+        """Delete runs that closed earlier than a time, in one transaction, and return how many that were."""
+        values = {"namespace": namespace, "before": closed_before, "limit": limit}
+
+        def work(session: Session) -> int:
+            found = [{"run_id": run_id} for (run_id,) in session.rows(self._old, values)]
+            for statement in self._clear:
+                session.each(statement, found)
             return len(found)
 
         return self._db.write(work)

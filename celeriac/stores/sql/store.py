@@ -314,3 +314,7 @@ class SqlStore:
         :raises StoreError: one of them is open; cancel or terminate it first.
         """
         return self._archive.delete(namespace, workflow_id)
+
+    def purge(self, namespace: str, *, closed_before: Micros, limit: int) -> int:
+        """Delete runs that closed earlier than a time, in one transaction, and return how many that were."""
+        return self._archive.purge(namespace, closed_before=closed_before, limit=limit)

@@ -217,6 +217,13 @@ class Committing(ContractBase):
         world.commit(run, settles=fence)
         assert world.keys(run) == []
 
+    def test_one_that_settles_may_leave_the_turn_due(self, world: World) -> None:
+        run = world.scheduled()
+        fence = world.claim(run).fence
+        world.commit(run, settles=fence, leave_due=True)
+        assert world.due() == [(run.run_id, TaskKind.TURN, 0)]
+        world.begin(run)
+
     def test_a_commit_is_fenced_when_the_claim_it_settles_is_gone(self, world: World) -> None:
         run = world.scheduled()
         fence = world.claim(run).fence

@@ -1,10 +1,11 @@
-"""The contract of ``save``, ``load`` and ``delete``."""
+"""The contract of ``save``, ``load``, ``delete`` and ``purge``."""
 # ruff: noqa: D102, S101, S106, PLR2004 - these are tests: their names say what they show
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,7 @@ from celeriac.orchestrator.model import (
 )
 from celeriac.orchestrator.status import CLOSED, OPEN, TaskKind, TaskState, WorkflowStatus
 from celeriac.testing.contract.base import ContractBase
-from celeriac.testing.contract.world import MINUTE
+from celeriac.testing.contract.world import MINUTE, MOMENT
 
 if TYPE_CHECKING:
     from celeriac.orchestrator.model import Run
@@ -246,6 +247,33 @@ class Restoring(ContractBase):
         assert world.store.find_run(world.namespace, workflow_id="order-1") is None
         delivery = world.store.deliver(world.message(), namespace=world.namespace, workflow_id="order-1")
         assert delivery.outcome is DeliveryOutcome.NOT_FOUND
+
+    def test_runs_that_closed_before_a_time_are_purged_the_first_created_first(self, world: World) -> None:
+        old = []
+        for number in range(3):
+            old.append(world.closed(f"order-{number}"))
+            world.wait(MOMENT)
+        before = world.store.now()
+        world.wait(MOMENT)
+        late, running = world.closed("late"), world.start("running")
+        elsewhere = world.closed("order-1", namespace=f"{world.namespace}-other")
+        purge = partial(world.store.purge, world.namespace, closed_before=before)
+        assert purge(limit=2) == 2
+        left = {run.run_id for run in world.store.list(world.namespace, RunFilter())}
+        assert left == {running.run_id, late.run_id, old[2].run_id}
+        assert purge(limit=2) == 1
+        assert purge(limit=2) == 0
+        assert [list(world.store.history(run.run_id)) for run in old] == [[], [], []]
+        assert len(world.store.history(late.run_id)) == 1
+        assert world.store.find_run(elsewhere.namespace, run_id=elsewhere.run_id) is not None
+
+    def test_a_run_whose_last_message_is_due_is_not_purged(self, world: World) -> None:
+        run = world.start()
+        run = world.commit(run, status=WorkflowStatus.FAILED, tasks=[world.finish(run, due_in=0)])
+        world.wait(MOMENT)
+        assert world.store.purge(world.namespace, closed_before=world.store.now(), limit=10) == 0
+        world.store.remove_task(run.run_id, TaskKind.FINISH, 0)
+        assert world.store.purge(world.namespace, closed_before=world.store.now(), limit=10) == 1
 
     def test_deleting_what_is_not_there_deletes_nothing(self, world: World) -> None:
         world.closed("order-1", namespace=f"{world.namespace}-other")
