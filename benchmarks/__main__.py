@@ -1,4 +1,4 @@
-"""``python -m benchmarks run [--quick] [--store postgresql|sqlite] [--cases ...] [--rounds N] [--json FILE]``."""
+"""``python -m benchmarks run [--quick] [--store postgresql|sqlite] [--cases ...] [--json FILE]``, and ``report FILE``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class Case:
     :param figure: the figure that is compared.
     :param more_is_better: whether a larger figure is the better one.
     :param goal: the ratio to raw Celery (or, without a peer, the figure itself) that is sought.
+    :param steps: how many activities it takes, where the CPU time of each is of interest.
     """
 
     figure: str
@@ -32,14 +34,15 @@ class Case:
     goal: float
     durable: Callable[[Any], dict[str, float]]
     raw: Callable[[Any], dict[str, float]] | None = None
+    steps: int = 0
 
 
 CASES = {
     "chains of 10, 100 at once": Case(
-        "steps_per_second", True, 1.0, lambda c: c.chains_durable(100, 10), lambda c: c.chains_raw(100, 10)
+        "steps_per_second", True, 1.0, lambda c: c.chains_durable(100, 10), lambda c: c.chains_raw(100, 10), 1000
     ),
     "chain of 10, alone": Case(
-        "milliseconds", False, 1.5, lambda c: c.alone_durable(10, 10), lambda c: c.alone_raw(10, 10)
+        "milliseconds", False, 1.5, lambda c: c.alone_durable(10, 10), lambda c: c.alone_raw(10, 10), 100
     ),
     "chain of 1, alone": Case(
         "milliseconds", False, 2.0, lambda c: c.alone_durable(20, 1), lambda c: c.alone_raw(20, 1)
@@ -48,12 +51,14 @@ CASES = {
         "steps_per_second", True, 1.0, lambda c: c.fan_out_durable(100), lambda c: c.fan_out_raw(100)
     ),
     "fan-out of 1,000": Case(
-        "steps_per_second", True, 1.0, lambda c: c.fan_out_durable(1000), lambda c: c.fan_out_raw(1000)
+        "steps_per_second", True, 1.0, lambda c: c.fan_out_durable(1000), lambda c: c.fan_out_raw(1000), 1000
     ),
     "signal to result": Case("milliseconds", False, 10.0, lambda c: c.signal_durable(20)),
-    "sequence of 300": Case("milliseconds_per_step", False, 12.5, lambda c: c.sequence_durable(300)),
+    "row of 1,000": Case("milliseconds_per_step", False, 12.5, lambda c: c.sequence_durable(1000), steps=1000),
+    "row of 1,000, its last tenth": Case("last_to_first_tenth", False, 1.1, lambda c: c.tenths_durable(1000)),
     "local activities, 1,000 in a row": Case("milliseconds_per_step", False, 0.5, lambda c: c.local_row_durable(1000)),
     "local activities, 1,000 at once": Case("steps_per_second", True, 2000.0, lambda c: c.local_fan_out_durable(1000)),
+    "2,000 sleeping runs": Case("percent_of_a_core", False, 1.0, lambda c: c.sleeping_durable(2000, 5.0)),
     "starts": Case("starts_per_second", True, 1000.0, lambda c: c.starts_durable(200)),
 }
 QUICK = ("chains of 10, 100 at once", "chain of 10, alone", "signal to result")
@@ -90,14 +95,25 @@ def run(quick: bool, store: str, names: tuple[str, ...], rounds: int, pool: str,
             servers.worker(environment, pool=pool) as pid,
             Progress(console=Console(stderr=True), transient=True) as bar,
         ):
+            os.environ["BENCH_WORKER"] = str(pid)
             figures = _measure(cases, chosen, rounds, bar, lambda: servers.cpu_seconds(pid))
-    report = {"store": store, "pool": pool, "rounds": rounds, "machine": _machine(), "cases": figures}
+    found = {"store": store, "pool": pool, "rounds": rounds, "machine": _machine(), "cases": figures}
     if target is not None:
-        target.write_text(json.dumps(report, indent=2))
+        target.write_text(json.dumps(found, indent=2))
     if quick:
-        click.echo(json.dumps(report))
+        click.echo(json.dumps(found))
     else:
         Console().print(_table(figures))
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", "target", type=click.Path(path_type=Path), default=Path("docs/performance.md"), show_default=True)
+def report(files: tuple[Path, ...], target: Path) -> None:
+    """Write the page of one or more runs."""
+    from benchmarks.report import markdown
+
+    target.write_text(markdown([json.loads(each.read_text()) for each in files]))
 
 
 def _measure(cases: Any, chosen: list[str], rounds: int, bar: Progress, cpu: Callable[[], float]) -> dict[str, Any]:
@@ -125,6 +141,8 @@ def _figures(case: Case, sides: dict[str, list[float]]) -> dict[str, Any]:
         "figure": case.figure,
         "durable": durable,
         "goal": case.goal,
+        "more_is_better": case.more_is_better,
+        "steps": case.steps,
         "all": sides,
         "worker_cpu_seconds": statistics.median(sides["durable_cpu"]),
     }
@@ -138,7 +156,13 @@ def _figures(case: Case, sides: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    return {"python": platform.python_version(), "cores": os.cpu_count(), "system": platform.platform()}
+    packages = ", ".join(f"{name} {version(name)}" for name in ("celery", "kombu", "redis", "sqlalchemy", "psycopg"))
+    return {
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "packages": packages,
+    }
 
 
 def _table(figures: dict[str, Any]) -> Table:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 from benchmarks import app as bench
+from benchmarks.servers import cpu_seconds
 
 Figures = dict[str, float]
 
@@ -87,6 +89,30 @@ def local_fan_out_durable(width: int) -> Figures:
     begun = time.perf_counter()
     _is(bench.local_fan_out.delay(width).handle.result(timeout=60), width)
     return {"steps_per_second": width / (time.perf_counter() - begun)}
+
+
+def tenths_durable(length: int) -> Figures:
+    """One long durable sequence: how much longer its last tenth takes than its first."""
+    started = bench.chain_of.delay(length)
+    _is(started.handle.result(timeout=600), length)
+    at = [each.at for each in started.handle.history() if each.type == "activity_completed"]
+    tenth = length // 10
+    return {"last_to_first_tenth": (at[-1] - at[-tenth]) / (at[tenth - 1] - at[0])}
+
+
+def sleeping_durable(count: int, seconds: float) -> Figures:
+    """The workers' CPU time while runs sleep."""
+    started = [bench.echo.delay() for _ in range(count)]
+    while not all(each.handle.describe().turns for each in started[-10:]):
+        time.sleep(0.1)
+    time.sleep(2.0)  # for what the starts have left to do
+    group = int(os.environ["BENCH_WORKER"])
+    before, begun = cpu_seconds(group), time.perf_counter()
+    time.sleep(seconds)
+    used = (cpu_seconds(group) - before) / (time.perf_counter() - begun)
+    for each in started:
+        each.handle.terminate("measured")
+    return {"percent_of_a_core": used * 100}
 
 
 def starts_durable(count: int) -> Figures:
