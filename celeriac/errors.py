@@ -37,6 +37,7 @@
 from __future__ import annotations
 
 import difflib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,7 +79,13 @@ __all__ = [
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known word, or an empty string when none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return _did_you_mean(word, tuple(known))
+
+
+@lru_cache(maxsize=512)
+def _did_you_mean(word: str, known: tuple[str, ...]) -> str:
+    """Ask difflib, which is slow, once: a program sends the same few signals again and again."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

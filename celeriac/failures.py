@@ -47,7 +47,8 @@ def _failure(error: BaseException, *, stack: bool, depth: int) -> Failure:
         failure["bases"] = bases
     if stack and error.__traceback__ is not None:
         failure["stack"] = [
-            f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+            f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
+            for frame, line in traceback.walk_tb(error.__traceback__)
         ][-MAX_STACK:]
     if isinstance(error, BaseExceptionGroup) and depth < MAX_NESTED:
         failure["others"] = [_failure(each, stack=False, depth=depth + 1) for each in error.exceptions[:MAX_CAUSES]]

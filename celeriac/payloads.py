@@ -335,7 +335,7 @@ class Signature:
     :raises PayloadError: an annotation that describes nothing recordable, unless lenient.
     """
 
-    __slots__ = ("_by_name", "_rest", "_rest_named", "label", "positional", "result", "signature")
+    __slots__ = ("_by_name", "_rest", "_rest_named", "_surely", "label", "positional", "result", "signature")
 
     def __init__(self, fn: Callable[..., Any], *, skip: int = 0, label: str, lenient: bool = False) -> None:
         hints = _hints(fn)
@@ -360,6 +360,9 @@ class Signature:
             if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
         ]
         self._by_name = converters
+        # How many arguments by position fit whatever they are: binding them would tell nothing more.
+        needed = sum(each.default is each.empty for each in parameters)
+        self._surely = range(needed, len(parameters) + 1) if len(self.positional) == len(parameters) else range(0)
         self._rest = kinds.get(inspect.Parameter.VAR_POSITIONAL)
         self._rest_named = kinds.get(inspect.Parameter.VAR_KEYWORD)
 
@@ -370,7 +373,8 @@ class Signature:
         :raises PayloadError: an argument that does not fit or can't be recorded; names it.
         """
         try:
-            self.signature.bind(*args, **kwargs)
+            if kwargs or len(args) not in self._surely:
+                self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidCall(f"{self.label} takes {self.signature}: {error}") from None
         names = list(self.signature.parameters)
@@ -389,7 +393,8 @@ class Signature:
         :raises PayloadError: one does not fit the signature as it is now.
         """
         try:
-            self.signature.bind(*arguments.args, **arguments.kwargs)
+            if arguments.kwargs or len(arguments.args) not in self._surely:
+                self.signature.bind(*arguments.args, **arguments.kwargs)
         except TypeError as error:
             raise PayloadError(
                 f"the recorded arguments do not fit {self.label}, which takes {self.signature}: {error}"

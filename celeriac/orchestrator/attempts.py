@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -95,7 +95,7 @@ class Attempts:
             seq,
             attempt=attempt,
             inner=inner,
-            token=uuid.uuid4().hex,
+            token=secrets.token_hex(16),
             lease=micros(self.settings.lease),  # type: ignore[arg-type]
             worker=worker,
             known=self.engine.cache.known(run_id),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from celeriac.frozen import quick
 from celeriac.orchestrator import events
 from celeriac.payloads import Json
 
@@ -42,6 +43,7 @@ class Command:
         return describe(self.recorded())
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ScheduleActivity(Command):
     """Run an activity."""
@@ -86,6 +88,7 @@ class CancelActivity(Command):
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StartTimer(Command):
     """Wake the run at ``fire_at`` (microseconds since the epoch)."""

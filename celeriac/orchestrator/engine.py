@@ -8,8 +8,8 @@ another discards everything it did.
 from __future__ import annotations
 
 import logging
+import secrets
 import traceback
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -190,7 +190,7 @@ class Engine:
                 return TurnOutcome.COMMITTED
 
     def _turn(self, run_id: str, origin: Mapping[str, Json] | None) -> TurnOutcome | _Unfinished:
-        token = uuid.uuid4().hex
+        token = secrets.token_hex(16)
         lease = micros(self.settings.turn_lease)  # type: ignore[arg-type]
         view = self.store.begin_turn(run_id, token=token, lease=lease, known=self.cache.known(run_id))
         if view is None:
@@ -445,7 +445,7 @@ class Engine:
     def _keep_outcomes(self, run: Run, outcomes: Sequence[LocalEvent]) -> None:
         """Put outcomes that can't be recorded yet into the inbox, so that nothing is called again."""
         for each in outcomes:
-            self.store.deliver(kept(each, uuid.uuid4().hex), namespace=run.namespace, run_id=run.run_id)
+            self.store.deliver(kept(each, secrets.token_hex(16)), namespace=run.namespace, run_id=run.run_id)
 
     def _read_on(self, turn: Turn) -> _Refused | TurnOutcome | None:
         """Take up what has arrived while the turn was under way."""

@@ -16,6 +16,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Final, TypeVar
 
 from celeriac.errors import CeleriacError
+from celeriac.frozen import quick
 from celeriac.payloads import Json
 
 E = TypeVar("E", bound="type[Event]")
@@ -70,6 +71,7 @@ def _event(tag: str, version: int = 1) -> Callable[[E], E]:
     def declare(kind: E) -> E:
         kind.tag = tag
         kind.version = version
+        quick(kind)
         _KINDS[tag] = kind
         _DEFAULTS[kind] = tuple(
             (each.name, each.default if each.default_factory is MISSING else each.default_factory())
@@ -329,6 +331,7 @@ class UnreadableHistory(CeleriacError, ValueError):
     """A recorded event that this version of celeriac can't read."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
     """An event at its place in a history, as stores keep it.

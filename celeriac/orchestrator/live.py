@@ -96,7 +96,8 @@ class LiveRun:
         self.closed = False
         self.replaying = False
         self.cancel_requested: str | None = None
-        self.random = random.Random(run_id)  # noqa: S311 - reproducible is the point
+        self._seed = run_id
+        self._random: random.Random | None = None
         self.loop = WorkflowLoop(on_timer_started=self._timer_started, on_timer_cancelled=self._timer_canceled)
         self.loop.on_idle = self._check_conditions
         self.signals = SignalBuffer(self.loop)
@@ -202,6 +203,13 @@ class LiveRun:
         return error
 
     @property
+    def random(self) -> random.Random:
+        """The run's own random numbers; few runs need any, and seeding costs more than most steps."""
+        if self._random is None:
+            self._random = random.Random(self._seed)  # noqa: S311 - reproducible is the point
+        return self._random
+
+    @property
     def quiet(self) -> bool:
         """Whether what the code logs has been logged before, or is none of the log's business."""
         return self.replaying or self.only_looks or not self.alive
@@ -230,7 +238,7 @@ class LiveRun:
     def _start(self, event: events.WorkflowStarted) -> None:
         self.started = event
         if event.seed:
-            self.random = random.Random(event.seed)  # noqa: S311
+            self._seed = event.seed
         args, kwargs = self.read(lambda: self.definition.signature.read(Arguments(event.args, event.kwargs)))
         if self.definition.is_async:
             code = self.definition.fn(self.context, *args, **kwargs)

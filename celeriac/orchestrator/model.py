@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from celeriac.frozen import quick
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.status import MessageKind, TaskKind, TaskState, WorkflowStatus
 from celeriac.payloads import Json
@@ -28,6 +29,7 @@ def moment(at: Micros) -> datetime:
     return datetime.fromtimestamp(at // SECOND, UTC).replace(microsecond=at % SECOND)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Run:
     """One row of ``runs``.
@@ -68,6 +70,7 @@ class Run:
     turns: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Task:
     """One row of ``tasks``: something that must happen later. The key is (run_id, kind, seq).
@@ -110,6 +113,7 @@ class Task:
     failure: dict[str, Json] | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Message:
     """Something for a run's inbox.
@@ -122,6 +126,7 @@ class Message:
     data: dict[str, Json]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class InboxItem:
     """A message in the inbox, in order of arrival."""
@@ -206,6 +211,7 @@ class DeliveryOutcome(StrEnum):
     """The task row that the message is the outcome of is gone, or claimed by another; nothing was written."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """The answer to a delivery.
@@ -218,6 +224,7 @@ class Delivery:
     wake: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunRef:
     """As much of a run as publishing for it needs."""
@@ -230,6 +237,7 @@ class RunRef:
     status: WorkflowStatus
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TurnView:
     """What a turn reads, from one snapshot.
@@ -248,6 +256,7 @@ class TurnView:
     claims: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Fence:
     """Names one claim of one task row; nothing is written for it once the row has another token, or is gone."""
@@ -258,6 +267,7 @@ class Fence:
     token: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Commit:
     """All that one turn decided, to be written in one transaction or not at all.
@@ -307,6 +317,7 @@ class CommitOutcome(StrEnum):
     """The claim in ``settles`` is gone; nothing was written."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A claimed activity attempt: the row as it is now, with its token, and the run it belongs to.

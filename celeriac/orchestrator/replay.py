@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Final
 
 from celeriac.errors import NonDeterminismError, RuntimeFault
+from celeriac.frozen import quick
 from celeriac.orchestrator import commands, events
 from celeriac.orchestrator.calls import ENDS, LocalEvent
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
@@ -17,6 +18,7 @@ from celeriac.orchestrator.live import NO_MORE, LiveRun
 _NEVER_BEGUN: Final = [events.WorkflowStarted.tag, events.WorkflowTerminated.tag]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Step:
     """One input event and the effects that applying it had."""

@@ -10,10 +10,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from celeriac.errors import StoreError
+from celeriac.frozen import changed
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.model import (
     SECOND,
@@ -139,7 +139,7 @@ class InMemoryStore:
     def _receive(self, entry: Entry, message: Message) -> Delivery:
         now = self._clock()
         number = entry.run.inbox_seq + 1
-        entry.run = replace(entry.run, inbox_seq=number)
+        entry.run = changed(entry.run, inbox_seq=number)
         entry.inbox[number] = InboxItem(number, message, now)
         turn = entry.tasks.get(TURN)
         if turn is None:  # a run that was saved without one
@@ -194,8 +194,9 @@ class InMemoryStore:
                 del self._shelf.open[entry.run.namespace, entry.run.workflow_id]
                 entry.inbox.clear()
                 entry.tasks.clear()
+            namespace = entry.run.namespace
             for task in tasks:
-                self._shelf.put(entry, replace(task, namespace=entry.run.namespace))
+                self._shelf.put(entry, task if task.namespace == namespace else changed(task, namespace=namespace))
             return CommitOutcome.COMMITTED
 
     def _settle_tasks(self, entry: Entry, commit: Commit, now: Micros) -> None:
@@ -209,7 +210,7 @@ class InMemoryStore:
             row = entry.tasks.get((TaskKind.ACTIVITY, seq))
             if row is not None:
                 due_at = now if row.state is TaskState.QUEUED else row.due_at
-                self._shelf.put(entry, replace(row, cancel_requested=True, due_at=due_at))
+                self._shelf.put(entry, changed(row, cancel_requested=True, due_at=due_at))
         turn = entry.tasks.get(TURN)
         if turn is not None:
             self._shelf.put(entry, rows.turn_after(turn, commit, now))
@@ -232,7 +233,7 @@ class InMemoryStore:
             if blocked is not None and entry.run.status is not WorkflowStatus.PAUSED:
                 status = entry.run.status if declined else WorkflowStatus.BLOCKED
                 at = entry.run.updated_at if declined else now
-                entry.run = self._copy(replace(entry.run, status=status, blocked=dict(blocked), updated_at=at))
+                entry.run = self._copy(changed(entry.run, status=status, blocked=dict(blocked), updated_at=at))
             is_blocked = blocked is not None
             self._shelf.put(entry, rows.turn_released(row, now + delay, blocked=is_blocked, declined=declined))
             return True
@@ -245,7 +246,7 @@ class InMemoryStore:
                 row = entry.tasks.get(TURN)
                 blocked = entry.run.status is WorkflowStatus.BLOCKED and entry.run.namespace == namespace
                 if blocked and row is not None and row.state is TaskState.QUEUED:
-                    self._shelf.put(entry, replace(row, due_at=now))
+                    self._shelf.put(entry, changed(row, due_at=now))
                     count += 1
             return count
 
@@ -264,10 +265,10 @@ class InMemoryStore:
                 return Delivery(DeliveryOutcome.CLOSED, rows.ref(entry.run))
             wake = status is WorkflowStatus.RUNNING and entry.run.status is not WorkflowStatus.RUNNING
             now = self._clock()
-            entry.run = replace(entry.run, status=status, updated_at=now)
+            entry.run = changed(entry.run, status=status, updated_at=now)
             turn = entry.tasks.get(TURN)
             if wake and turn is not None:
-                entry.run = replace(entry.run, blocked=None)
+                entry.run = changed(entry.run, blocked=None)
                 self._shelf.put(entry, rows.queued(turn, now + self.redeliver_after))
             return Delivery(DeliveryOutcome.DELIVERED, rows.ref(entry.run), wake)
 
@@ -362,15 +363,15 @@ class InMemoryStore:
                         break
                     found.append((entry, row))
             for entry, row in found:
-                self._shelf.put(entry, replace(row, due_at=now + hold))
+                self._shelf.put(entry, changed(row, due_at=now + hold))
             return [
                 DueTask(self._copy(row), rows.ref(entry.run), now, self._copy(entry.run).origin) for entry, row in found
             ]
 
     def next_due(self, namespace: str) -> Micros | None:
         """Return the earliest ``due_at`` of all rows that a relay may take, or None."""
-        with self._lock, self._shelf.waiting(namespace) as waiting:
-            return next((row.due_at for _, row in waiting), None)
+        with self._lock:
+            return self._shelf.next_due(namespace)
 
     def postpone(self, task: Task, *, delay: Micros, published: int) -> None:
         """Move a row's ``due_at`` to ``delay`` from now unless it has been claimed or has moved on."""
@@ -379,7 +380,7 @@ class InMemoryStore:
             if entry is None or row is None:
                 return
             if (row.state, row.attempt, row.token) == (task.state, task.attempt, task.token):
-                self._shelf.put(entry, replace(row, due_at=self._clock() + delay, published=published))
+                self._shelf.put(entry, changed(row, due_at=self._clock() + delay, published=published))
 
     def remove_task(self, run_id: str, kind: TaskKind, seq: int) -> bool:
         """Delete a row, whoever has claimed it."""
@@ -436,11 +437,11 @@ class InMemoryStore:
 
         :raises StoreError: its workflow id belongs to another open run, or its start key to another run.
         """
-        run = self._copy(replace(state.run, epoch=uuid.uuid4().hex, waits=tuple(state.run.waits)))
+        run = self._copy(changed(state.run, epoch=uuid.uuid4().hex, waits=tuple(state.run.waits)))
         inbox = sorted((self._copy_item(item) for item in state.inbox), key=lambda item: item.number)
         entry = Entry(run, inbox={item.number: item for item in inbox})
         history = [self._copy(event) for event in state.history]
-        tasks = [replace(self._copy(task), namespace=run.namespace) for task in state.tasks]
+        tasks = [changed(self._copy(task), namespace=run.namespace) for task in state.tasks]
         with self._lock:
             holder = self._shelf.open.get((run.namespace, run.workflow_id), run.run_id)
             if run.status.open and holder != run.run_id:

@@ -6,9 +6,9 @@ No lock, no clock, nothing kept: a store that can read and replace rows atomical
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
+from celeriac.frozen import changed
 from celeriac.orchestrator.model import Commit, Fence, Micros, NewRun, Pulse, Run, RunRef, Task
 from celeriac.orchestrator.status import TaskKind, TaskState, WorkflowStatus
 from celeriac.payloads import Json
@@ -78,7 +78,7 @@ def first_tasks(new: NewRun, now: Micros) -> list[Task]:
     if new.timeout is None:
         return [turn]
     end = now + new.timeout
-    return [turn, replace(turn, kind=TaskKind.TIMEOUT, due_at=end, attempt=1, published=0)]
+    return [turn, changed(turn, kind=TaskKind.TIMEOUT, due_at=end, attempt=1, published=0)]
 
 
 def takes(run: Run, commit: Commit) -> bool:
@@ -93,7 +93,7 @@ def takes(run: Run, commit: Commit) -> bool:
 
 def committed(run: Run, commit: Commit, now: Micros) -> Run:
     """Return the run's row after the commit."""
-    return replace(
+    return changed(
         run,
         status=commit.status,
         version=commit.version + len(commit.events),
@@ -116,7 +116,7 @@ def queued(row: Task, due_at: Micros | None, *, published: int = 0) -> Task:
 
     :param published: 1 where whoever queues it publishes it too, and ``due_at`` is when that counts as lost.
     """
-    return replace(row, state=TaskState.QUEUED, token=None, due_at=due_at, lease_until=None, published=published)
+    return changed(row, state=TaskState.QUEUED, token=None, due_at=due_at, lease_until=None, published=published)
 
 
 def turn_woken(row: Task, status: WorkflowStatus, due_at: Micros) -> tuple[Task, bool]:
@@ -137,7 +137,7 @@ def turn_claimed(row: Task, now: Micros, token: str, lease: Micros) -> Task | No
     if row.state is not TaskState.QUEUED and not ran_out:
         return None
     until = now + lease
-    return replace(
+    return changed(
         row,
         state=TaskState.RUNNING,
         token=token,
@@ -152,7 +152,7 @@ def turn_claimed(row: Task, now: Micros, token: str, lease: Micros) -> Task | No
 def turn_released(row: Task, due_at: Micros, *, blocked: bool, declined: bool) -> Task:
     """Return the turn row given back: a declined claim does not count, and a block has them counted anew."""
     attempt = row.attempt - 1 if declined else 0 if blocked else row.attempt
-    return replace(queued(row, due_at), attempt=attempt)
+    return changed(queued(row, due_at), attempt=attempt)
 
 
 def turn_after(row: Task, commit: Commit, now: Micros) -> Task:
@@ -160,8 +160,8 @@ def turn_after(row: Task, commit: Commit, now: Micros) -> Task:
     if row.state is TaskState.RUNNING and row.token != commit.turn_token:
         return row
     if commit.leave_due:
-        return replace(queued(row, now), attempt=0)
-    return replace(queued(row, None), state=TaskState.IDLE, attempt=0)
+        return changed(queued(row, now), attempt=0)
+    return changed(queued(row, None), state=TaskState.IDLE, attempt=0)
 
 
 # -- activity rows ---------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def attempt_claimed(
     free = row.state is TaskState.QUEUED or (row.state is TaskState.RUNNING and row.inner < inner)
     if not free or row.attempt != attempt or row.cancel_requested:
         return None
-    claimed = replace(
+    claimed = changed(
         row,
         state=TaskState.RUNNING,
         token=token,
@@ -187,7 +187,7 @@ def attempt_claimed(
         heartbeat_by=None if row.heartbeat is None else now + row.heartbeat,
         schedule_to_start_by=None,
     )
-    return replace(claimed, due_at=nearest(claimed))
+    return changed(claimed, due_at=nearest(claimed))
 
 
 def attempt_returned(
@@ -196,7 +196,7 @@ def attempt_returned(
     """Return the activity's row given back; the time that everything may take still ends when it ends."""
     if row.schedule_to_close_by is not None:
         due_at = min(due_at, row.schedule_to_close_by)
-    return replace(
+    return changed(
         queued(row, due_at, published=int(published)),
         attempt=row.attempt + 1 if next_attempt else row.attempt,
         inner=0 if next_attempt else row.inner,
@@ -211,15 +211,15 @@ def attempt_returned(
 
 def renewed(row: Task, now: Micros, lease: Micros) -> Task:
     """Return a claimed row with its lease moved on."""
-    moved = replace(row, lease_until=now + lease)
-    return replace(moved, due_at=nearest(moved))
+    moved = changed(row, lease_until=now + lease)
+    return changed(moved, due_at=nearest(moved))
 
 
 def beaten(row: Task, now: Micros, details: Json) -> Task:
     """Return a claimed row after a heartbeat."""
     by = None if row.heartbeat is None else now + row.heartbeat
-    moved = replace(row, details=details, heartbeat_by=by)
-    return replace(moved, due_at=nearest(moved))
+    moved = changed(row, details=details, heartbeat_by=by)
+    return changed(moved, due_at=nearest(moved))
 
 
 def pulse(row: Task) -> Pulse:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Final, TypeVar
 
+from celeriac.frozen import changed
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.model import InboxItem, Message, Micros, Run, Task
 from celeriac.orchestrator.status import TaskKind
@@ -32,7 +33,7 @@ def copy(row: R) -> R:
     :raises TypeError: a value that JSON can't hold.
     """
     values = {name: getattr(row, name) for name in _JSON_FIELDS[type(row)]}
-    return replace(row, **{name: from_text(to_text(value)) for name, value in values.items() if value is not None})
+    return changed(row, **{name: from_text(to_text(value)) for name, value in values.items() if value is not None})
 
 
 def copy_item(item: InboxItem) -> InboxItem:
@@ -129,6 +130,21 @@ class Shelf:
     def runs(self, namespace: str, workflow_id: str) -> Sequence[str]:
         """Return the run ids of all runs with this workflow id, in the order in which they were added."""
         return tuple(self._by_id.get((namespace, workflow_id), ()))
+
+    def next_due(self, namespace: str) -> Micros | None:
+        """Return the earliest due time of the rows that relays may take."""
+        heap = self._due.get(namespace, [])
+        while heap:
+            due_at, run_id, kind, seq = heap[0]
+            entry, row = self.row(run_id, kind, seq)
+            if entry is None or row is None or row.due_at != due_at:
+                heappop(heap)
+            elif rows.served(entry.run, kind):
+                return due_at
+            else:  # a paused run's row stays in the front, and has to be passed over
+                with self.waiting(namespace) as waiting:
+                    return next((each.due_at for _, each in waiting), None)
+        return None
 
     @contextmanager
     def waiting(self, namespace: str) -> Iterator[Iterator[tuple[Entry, Task]]]:

@@ -1,10 +1,15 @@
-"""Bugs to be planted, one at a time: each takes away one of the checks that the protocol rests on."""
+"""Bugs to be planted, one at a time: each takes away one of the checks that the protocol rests on.
+
+``python -m tests.simulation.mutants [NAME ...] [--start SEED] [--seeds MOST]`` tells after how many schedules each is found.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -17,20 +22,25 @@ from celeriac.orchestrator.live import LiveRun
 from celeriac.orchestrator.model import (
     Commit,
     CommitOutcome,
+    Created,
     Delivery,
     DeliveryOutcome,
     Fence,
     InboxItem,
     Message,
+    NewRun,
     Task,
 )
 from celeriac.orchestrator.relay import Relay
-from celeriac.orchestrator.status import TaskKind, TaskState
+from celeriac.orchestrator.status import MessageKind, TaskKind, TaskState
 from celeriac.orchestrator.turn import Order, Turn
 from celeriac.stores import memory, rows
 from celeriac.stores.memory import InMemoryStore
 from celeriac.stores.shelf import Entry
+from celeriac.testing.simulate import LightStore, Report, simulate
 
+MOST: Final = 20_000
+"""Within so many schedules each of them must be found."""
 Plant = Callable[[pytest.MonkeyPatch], None]
 MUTANTS: dict[str, Plant] = {}
 
@@ -38,6 +48,13 @@ MUTANTS: dict[str, Plant] = {}
 def mutant(plant: Plant) -> Plant:
     MUTANTS[plant.__name__] = plant
     return plant
+
+
+def search(name: str, *, start: int = 0, seeds: int = MOST) -> Report:
+    """Plant a bug, run schedules until one of them finds it, and take it out again."""
+    with pytest.MonkeyPatch.context() as patch:
+        MUTANTS[name](patch)
+        return simulate(range(start, start + seeds), store=LightStore, stop_after=1)
 
 
 @mutant
@@ -189,3 +206,53 @@ def timer_fired_before_its_time(patch: pytest.MonkeyPatch) -> None:
         self._add(Task(self.run.run_id, TaskKind.TIMER, command.number, TaskState.QUEUED, at, self.run.namespace))
 
     patch.setitem(turn._CARRY, StartTimer, start)
+
+
+@mutant
+def start_repeated_by_a_client_not_known_again(patch: pytest.MonkeyPatch) -> None:
+    refusal = InMemoryStore._refusal
+
+    def forgetful(self: InMemoryStore, new: NewRun) -> Created | None:
+        self._shelf.starts.clear()
+        return refusal(self, new)
+
+    patch.setattr(InMemoryStore, "_refusal", forgetful)
+
+
+@mutant
+def lost_claim_renewed(patch: pytest.MonkeyPatch) -> None:
+    def held(self: InMemoryStore, fence: Fence) -> tuple[Any, Any]:
+        return self._shelf.row(fence.run_id, fence.kind, fence.seq)
+
+    patch.setattr(InMemoryStore, "_held", held)
+
+
+@mutant
+def signal_dropped_by_the_turn_that_took_it(patch: pytest.MonkeyPatch) -> None:
+    step = Turn._take_signal
+
+    def careless(self: Turn, message: Message, number: int) -> None:
+        if len(self.consumed) < 4:  # only a busy turn loses one
+            step(self, message, number)
+
+    patch.setitem(turn._TAKE, MessageKind.SIGNAL, careless)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Search for each, tell what was found after how many schedules, and return 1 when one was not."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which of them (all)")
+    parser.add_argument("--start", type=int, default=0, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=MOST, help=f"how many schedules at most (default {MOST})")
+    options = parser.parse_args(arguments)
+    missed = 0
+    for name in options.names or MUTANTS:
+        report = search(name, start=options.start, seeds=options.seeds)
+        missed += not report.found
+        told = report.found[0].message if report.found else "NOT FOUND"
+        print(f"{name:<56} {report.schedules:>6} schedules {report.seconds:>6.1f} s  {told}", flush=True)  # noqa: T201 - a command
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

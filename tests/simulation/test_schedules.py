@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -13,6 +14,8 @@ from celeriac.testing.simulate.__main__ import main
 from celeriac.testing.simulate.acting import ACT
 from celeriac.testing.simulate.judging import ALLOW
 from celeriac.testing.simulate.programs import BRANCHES, LEAVES, walk
+from celeriac.testing.simulate.trace import SHOWN
+from tests.simulation.mutants import MUTANTS
 
 
 @pytest.fixture(scope="module")
@@ -70,4 +73,39 @@ def test_the_command_line_reports_and_exits_with_0_when_nothing_was_found(
     assert main(["--seeds", "3"]) == 0
     told = capsys.readouterr().out
     assert "3 schedules at" in told
+    assert "1 schedules had their histories replayed from every step on" in told
     assert "0 violations" in told
+
+
+def test_an_interrupted_search_tells_what_it_has_found(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = World.run
+
+    def interrupted(self: World) -> None:
+        if self.seed == 2:
+            raise KeyboardInterrupt
+        run(self)
+
+    monkeypatch.setattr(World, "run", interrupted)
+    assert main(["--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schedules"] == 2
+
+
+def test_a_violation_is_told_with_its_seed_and_the_seed_finds_it_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MUTANTS["timer_fired_before_its_time"](monkeypatch)
+    assert main(["--stop-after", "1", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    (found,) = report["violations"]
+    assert found["message"].endswith("fired early")
+    assert len(found["trace"]) <= SHOWN
+    assert report["schedules"] == found["seed"] + 1
+    assert set(report["faults"]) <= {each.value for each in Fault}
+
+    assert main(["--seed", str(found["seed"])]) == 1
+    told = capsys.readouterr().out
+    assert f"seed {found['seed']}: {found['message']}" in told
+    assert f"Again: python -m celeriac.testing.simulate --seed {found['seed']}" in told
+    assert "1 schedules at" in told

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from rich.console import Console
@@ -23,18 +23,22 @@ STORES: Final = {"memory": InMemoryStore, "light": LightStore}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Search, report, and return the exit code."""
+    """Search, report, and return the exit code; an interrupt from the keyboard ends the search, and is reported too."""
     options = _parser().parse_args(arguments)
+    if options.seed is not None:
+        options.start, options.seeds, options.trace = options.seed, 1, True
     os.nice(options.nice)
     console = Console(stderr=options.json)
     seeds = _until(options.seconds, itertools.islice(itertools.count(options.start), options.seeds))
-    with _showing(console, options.seeds) as show:
-        report = simulate(
+    report = Report()
+    with _showing(console, options.seeds) as show, suppress(KeyboardInterrupt):
+        simulate(
             seeds,
             store=STORES[options.store],
             stop_after=options.stop_after,
             whole_trace=options.trace,
             on_schedule=show,
+            into=report,
         )
     if options.json:
         print(json.dumps(report.as_json(), indent=2))  # noqa: T201 - what was asked for
@@ -46,11 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m celeriac.testing.simulate", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many schedules (default 1000)")
-    parser.add_argument("--start", type=int, default=0, help="the first seed")
+    parser.add_argument("--start", type=int, default=0, help="the first seed (default 0)")
+    parser.add_argument("--seed", type=int, default=None, help="this one schedule again, its trace from the beginning")
     parser.add_argument("--seconds", type=float, default=None, help="stop after so many seconds")
-    parser.add_argument("--stop-after", type=int, default=10, help="stop after so many violations")
-    parser.add_argument("--store", choices=STORES, default="light", help="light costs half, memory copies by JSON")
-    parser.add_argument("--trace", action="store_true", help="show the whole trace of a violation")
+    parser.add_argument("--stop-after", type=int, default=10, help="stop after so many violations (default 10)")
+    parser.add_argument(
+        "--store", choices=STORES, default="light", help="light shares values (default), memory sends all through JSON"
+    )
+    parser.add_argument("--trace", action="store_true", help="show the whole trace of a violation, not its end")
     parser.add_argument("--json", action="store_true", help="report as JSON")
     parser.add_argument("--nice", type=int, default=0, help="how far to stand back for other processes")
     return parser
@@ -83,6 +90,7 @@ def _tell(console: Console, report: Report) -> None:
         console.print(found.message, markup=False)
         for line in found.trace:
             console.print(f"    {line}", markup=False, highlight=False, no_wrap=True)
+        console.print(f"Again: python -m celeriac.testing.simulate --seed {found.seed}", highlight=False)
     each = report.faults.total() / report.schedules if report.schedules else 0.0
     console.print(
         f"{report.schedules} schedules at {report.rate:.0f} a second of one core, {report.steps} steps, "
@@ -90,6 +98,7 @@ def _tell(console: Console, report: Report) -> None:
     )
     for fault, times in report.faults.most_common():
         console.print(f"    {times:>8} {fault.value}", highlight=False)
+    console.print(f"{report.replayed} schedules had their histories replayed from every step on", highlight=False)
     console.print(f"[bold {'red' if report.found else 'green'}]{len(report.found)} violations")
 
 

@@ -82,8 +82,8 @@ class Actor:
         self.bumps: list[Any] = []
         self.done: list[int] = []
         ctx.on_signal(BUMP, self.bumps.append)
-        ctx.query_as("bumps")(self.bumps.copy)
-        ctx.query_as("done")(self.done.copy)
+        ctx.query_as("bumps")(self._told_bumps)
+        ctx.query_as("done")(self._told_done)
 
     async def do(self, node: Node) -> Any:
         """Do what a node says and return its value.
@@ -94,9 +94,18 @@ class Actor:
         self.done.append(node["id"])
         return value
 
+    def _told_bumps(self) -> list[Any]:
+        return self.bumps.copy()
+
+    def _told_done(self) -> list[int]:
+        return self.done.copy()
+
     def schedule(self, node: Node) -> Any:
         """Return the future of a node's activity."""
-        return self.ctx.execute_activity(activity_of(node), json.dumps(node))
+        call = node.get("call")
+        if call is None:
+            call = node["call"] = (activity_of(node), json.dumps(node))
+        return self.ctx.execute_activity(*call)
 
 
 def activity_of(node: Node) -> ActivityDefinition:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celeriac.orchestrator import events
 from celeriac.orchestrator.events import HistoryEvent
-from celeriac.orchestrator.model import Run
+from celeriac.orchestrator.model import Micros, Run
 from celeriac.orchestrator.status import WorkflowStatus
 from celeriac.testing.histories import replay_every_prefix
 from celeriac.testing.simulate.acting import GOOD_CODE, TYPED, read
@@ -75,12 +75,15 @@ class History:
         at, keys = 0, Counter(each.key for each in self.history if each.key is not None)
         _must(not [key for key, times in keys.items() if times > 1], f"recorded twice: {keys.most_common(1)}")
         for place, recorded in enumerate(self.history, 1):
-            _must(recorded.number == place, f"event {place} is numbered {recorded.number}")
-            _must(recorded.at >= at, f"event {place} is older than the one before")
+            if recorded.number != place:
+                raise Violation(f"event {place} is numbered {recorded.number}")
+            if recorded.at < at:
+                raise Violation(f"event {place} is older than the one before")
             at = recorded.at
             event = recorded.event()
             if isinstance(event, events.Effect):
-                _must(event.command > self._commands, f"command {event.command} follows {self._commands}")
+                if event.command <= self._commands:
+                    raise Violation(f"command {event.command} follows {self._commands}")
                 self._commands = event.command
             self._look(event, recorded)
         _must(isinstance(self.history[0].event(), events.WorkflowStarted), "the history does not begin with its start")
@@ -94,28 +97,40 @@ class History:
             case events.ActivityCancelRequested():
                 self._asked.add(event.activity)
             case events.ActivityStarted():
-                self._attempt[event.activity] = event
-                _must(event.started_at <= recorded.at, f"activity {event.activity} ended before it began")
+                self._began(event, recorded.at)
             case events.ActivityCompleted() | events.ActivityFailed() | events.ActivityCanceled():
                 self._end(event)
             case events.TimerStarted():
                 self._timers[event.command] = event.fire_at
             case events.TimerFired():
-                fire_at = self._timers.pop(event.timer, None)
-                _must(fire_at is not None, f"timer {event.timer} fired twice, or after it was canceled")
-                _must(fire_at is not None and fire_at <= recorded.at, f"timer {event.timer} fired early")
+                self._fired(event.timer, recorded.at)
             case events.TimerCanceled():
-                _must(self._timers.pop(event.timer, None) is not None, f"timer {event.timer} canceled when it was over")
+                if self._timers.pop(event.timer, None) is None:
+                    raise Violation(f"timer {event.timer} canceled when it was over")
             case events.CancelRequested():
                 _must(not self.canceled, "the cancellation was delivered twice")
                 self.canceled = True
             case _:
                 pass
 
+    def _began(self, event: events.ActivityStarted, at: Micros) -> None:
+        self._attempt[event.activity] = event
+        if event.started_at > at:
+            raise Violation(f"activity {event.activity} ended before it began")
+
+    def _fired(self, timer: int, at: Micros) -> None:
+        fire_at = self._timers.pop(timer, None)
+        if fire_at is None:
+            raise Violation(f"timer {timer} fired twice, or after it was canceled")
+        if fire_at > at:
+            raise Violation(f"timer {timer} fired early")
+
     def _end(self, event: events.ActivityCompleted | events.ActivityFailed | events.ActivityCanceled) -> None:
         number = event.activity
-        _must(number in self._scheduled, f"activity {number} ended and was never scheduled")
-        _must(number not in self.outcomes, f"activity {number} ended twice")
+        if number not in self._scheduled:
+            raise Violation(f"activity {number} ended and was never scheduled")
+        if number in self.outcomes:
+            raise Violation(f"activity {number} ended twice")
         waits = self._scheduled[number]["options"].get("cancellation") == "wait"
         _must(number not in self._asked or waits, f"activity {number} ended after the run had given it up")
         self.outcomes[number] = None
@@ -123,8 +138,8 @@ class History:
             node, attempt = event.result
             began = self._attempt.get(number)
             _must(node == self._scheduled[number]["id"], f"activity {number} has the result of node {node}")
-            right = began is not None and began.attempt == attempt
-            _must(right, f"activity {number}: the result of attempt {attempt} is recorded as that of {began}")
+            if began is None or began.attempt != attempt:
+                raise Violation(f"activity {number}: the result of attempt {attempt} is recorded as that of {began}")
             self.outcomes[number] = attempt
 
 
@@ -186,7 +201,8 @@ def _check_ledger(world: World, run: Run, facts: History) -> None:
     """What is recorded as done was done."""
     done = {(each.seq, each.attempt) for each in world.acts.ledger if each.run_id == run.run_id and each.ended}
     for number, attempt in facts.outcomes.items():
-        _must(attempt is None or (number, attempt) in done, f"activity {number} is recorded and was never done")
+        if attempt is not None and (number, attempt) not in done:
+            raise Violation(f"activity {number} is recorded and was never done")
 
 
 def _check_replay(world: World, story: Story, history: Sequence[HistoryEvent], run: Run) -> None:

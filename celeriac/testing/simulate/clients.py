@@ -131,7 +131,7 @@ class Clients:
             plans["sender b"] = self._timed(second, "b")
         if dice.chance(0.15):
             plans["canceler"] = [(self._when(), self._cancel) for _ in range(dice.pick((1, 1, 2)))]
-        if dice.chance(0.25):
+        if dice.chance(0.15):
             plans["asker"] = [(self._when(), self._ask) for _ in range(dice.whole(1, 2))]
         if dice.chance(0.07):
             pause = self._when()

@@ -94,7 +94,7 @@ class Weather:
     def draw(cls, dice: Dice, steps: int) -> Weather:
         """Draw the weather of a world with a program of so many steps."""
         fine = dice.chance(0.08)
-        expected = 0.0 if fine else dice.span(2, 14)
+        expected = 0.0 if fine else dice.span(2, 10)
         calls = 25.0 * steps
         at_calls = _some(dice, AT_CALLS)
         at_hints = _some(dice, AT_HINTS)

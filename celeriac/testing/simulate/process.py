@@ -14,6 +14,7 @@ from celeriac.orchestrator.client import Client
 from celeriac.orchestrator.definition import Registry, WorkflowDefinition
 from celeriac.orchestrator.engine import Engine
 from celeriac.orchestrator.executor import Signal
+from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.model import SECOND, Claim, Fence, Micros, Pulse
 from celeriac.orchestrator.ports import ActivityReady, Hint, TurnReady
 from celeriac.orchestrator.relay import Relay
@@ -43,7 +44,12 @@ class Unwatched(Watchdog):
 
 
 _UNWATCHED: Final = Unwatched()
+_HOOKS: Final = Hooks()
 _ATTEMPTS: Final = AttemptSettings(lease=LEASE, republish_after=LEASE)
+
+
+def _no_hooks() -> Hooks:
+    return _HOOKS
 
 
 class SimClient(Client):
@@ -107,11 +113,14 @@ class Process:
             settings=world.settings,
             cache=RunCache(cache),
             watchdog=_UNWATCHED,
+            hooks=_no_hooks,
             interrupts=(SoftLimit,),
             run_turn=self.turns.run,
             keep=self._keeping,
         )
-        self.attempts = SimAttempts(self.engine, _ATTEMPTS, draw=world.dice.random, sleep=world.hub.sleep)
+        self.attempts = SimAttempts(
+            self.engine, _ATTEMPTS, draw=world.dice.random, sleep=world.hub.sleep, hooks=_no_hooks
+        )
         self.attempts.world = world
         self.relay = Relay(
             self.attempts, namespace=NAMESPACE, batch=world.dice.pick((1, 3, 100)), draw=world.dice.random
@@ -144,9 +153,7 @@ class Process:
             except (Crash, SoftLimit, StoreError) as error:
                 self.world.note("ends with", (type(error).__name__,), None)
 
-        strand = Strand(body, self, name)
-        strand.hint = hint
-        self.world.hub.begin(strand)
+        self.world.hub.begin(Strand(body, self, name, hint))
 
     def ended(self, strand: Strand) -> None:
         """Forget an action that has come to its end."""

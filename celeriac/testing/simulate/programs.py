@@ -116,7 +116,7 @@ def _takes(dice: Dice) -> float:
     length = dice.weigh({"nothing": 6, "little": 3, "long": 1})
     if length == "nothing":
         return 0.0
-    return round(dice.span(0.01, 5) if length == "little" else dice.span(LEASE / 2, LEASE * 8), 3)
+    return round(dice.span(0.01, 5) if length == "little" else dice.span(LEASE / 2, LEASE * 5), 3)
 
 
 def _timer(grower: Grower) -> dict[str, Any]:

@@ -40,11 +40,14 @@ class Report:
     """What came of a search.
 
     :param seconds: of the processor.
+    :param replayed: schedules whose histories were replayed from every step on: one of twenty, as it costs as much
+        as the rest.
     """
 
     schedules: int = 0
     steps: int = 0
     decisions: int = 0
+    replayed: int = 0
     seconds: float = 0.0
     faults: Counter[Fault] = field(default_factory=Counter)
     found: list[Found] = field(default_factory=list)
@@ -58,9 +61,11 @@ class Report:
         """Return the report as JSON."""
         return {
             "schedules": self.schedules,
+            "seconds": round(self.seconds, 1),
             "rate": round(self.rate, 1),
             "steps": self.steps,
             "decisions": self.decisions,
+            "replayed": self.replayed,
             "faults": {each.value: times for each, times in self.faults.most_common()},
             "violations": [{"seed": each.seed, "message": each.message, "trace": each.trace} for each in self.found],
         }
@@ -73,6 +78,7 @@ def simulate(
     stop_after: int = 10,
     whole_trace: bool = False,
     on_schedule: Callable[[Report], None] = lambda _: None,
+    into: Report | None = None,
 ) -> Report:
     """Run one schedule a seed.
 
@@ -80,21 +86,24 @@ def simulate(
     :param stop_after: how many violations are enough.
     :param whole_trace: keep the whole trace of a violation, not only its end.
     :param on_schedule: called after each schedule.
+    :param into: the report to go on with, which is then known also when the search is interrupted.
     """
-    report = Report()
+    report = Report() if into is None else into
     with listening(), _collecting_seldom():
         for seed in seeds:
-            _one(report, World(seed, store=store, whole_trace=whole_trace))
+            began = time.thread_time()
+            _one(report, seed, store, whole_trace=whole_trace)
             if report.schedules % COLLECT_EVERY == 0:
                 gc.collect()
+            report.seconds += time.thread_time() - began
             on_schedule(report)
             if len(report.found) >= stop_after:
                 break
     return report
 
 
-def _one(report: Report, world: World) -> None:
-    began = time.thread_time()
+def _one(report: Report, seed: int, store: type[InMemoryStore], *, whole_trace: bool) -> None:
+    world = World(seed, store=store, whole_trace=whole_trace)
     try:
         world.run()
     except Violation as violation:
@@ -103,10 +112,10 @@ def _one(report: Report, world: World) -> None:
         lines = traceback.format_exception(error)[-2:]
         message = f"{type(error).__name__}: {error}"
         report.found.append(Found(world.seed, message, [*world.trace.lines(), *lines]))
-    report.seconds += time.thread_time() - began
     report.schedules += 1
     report.steps += world.steps
     report.decisions += world.decisions
+    report.replayed += world.replays
     report.faults += world.weather.met
 
 

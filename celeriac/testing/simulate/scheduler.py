@@ -1,6 +1,6 @@
 """One scheduler for everything that happens in a world: strands of work that take turns at the calls of ports.
 
-A *strand* is a greenlet: one action of one process (a turn, an activity's attempt, a relay's tick, a client's call). It
+A *strand* is one action of one process (a turn, an activity's attempt, a relay's tick, a client's call), in a greenlet. It
 runs until it lets go; then the hub decides by the world's dice what goes on. Nothing runs at the same time as anything
 else, so the same seed makes the same schedule.
 """
@@ -8,9 +8,10 @@ else, so the same seed makes the same schedule.
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 
@@ -45,19 +46,56 @@ class ManualClock:
         return self.now
 
 
-class Strand(greenlet):  # type: ignore[misc]
+class Strand:
     """One action under way.
 
+    :param call: what it does.
     :param process: whose it is; a frozen process's strands don't go on, a dead one's are unwound.
     :param name: what it does, for the trace.
+    :param hint: the message that it was begun for, if any.
     """
 
-    def __init__(self, call: Callable[[], Any], process: Any, name: str) -> None:
-        super().__init__(call)
+    __slots__ = ("call", "carrier", "dead", "hint", "name", "process")
+
+    def __init__(self, call: Callable[[], Any], process: Any, name: str, hint: Any = None) -> None:
+        self.call = call
         self.process = process
         self.name = name
-        self.hint: Any = None
-        """The message that it was begun for, if any."""
+        self.hint = hint
+        self.dead = False
+        self.carrier: Carrier | None = None
+
+
+class Carrier(greenlet):  # type: ignore[misc]
+    """The greenlet of one strand after the other: making one costs more than most strands do in it."""
+
+    def __init__(self) -> None:
+        super().__init__(self._carry)
+        self.strand: Strand | None = None
+
+    def _carry(self) -> None:
+        while True:
+            self._do()
+            _SPARE.carriers.append(self)
+            self.parent.switch()
+
+    def _do(self) -> None:
+        strand = cast(Strand, self.strand)
+        try:
+            strand.call()
+        finally:
+            strand.dead = True
+            self.strand = None  # nor does a frame of a spare carrier keep it, and its whole world with it
+
+
+class _Spare(threading.local):
+    """Carriers without a strand, by thread: a greenlet can't leave the one in which it was begun."""
+
+    def __init__(self) -> None:
+        self.carriers: list[Carrier] = []
+
+
+_SPARE: Final = _Spare()
 
 
 class Hub:
@@ -75,11 +113,16 @@ class Hub:
     def begin(self, strand: Strand) -> None:
         """Let a new strand run until it lets go for the first time."""
         strand.process.strands.append(strand)
+        spare = _SPARE.carriers
+        carrier = spare.pop() if spare else Carrier()
+        carrier.parent = self._home
+        carrier.gr_context = None
+        carrier.strand, strand.carrier = strand, carrier
         self.resume(strand)
 
     def resume(self, strand: Strand) -> None:
         """Let a strand go on until it lets go or ends."""
-        strand.switch()
+        strand.carrier.switch()  # type: ignore[union-attr]  # it has begun
         if strand.dead:
             strand.process.ended(strand)
 
@@ -91,7 +134,7 @@ class Hub:
         for _ in range(20):
             if strand.dead:
                 return
-            strand.throw(Crash())
+            strand.carrier.throw(Crash())  # type: ignore[union-attr]  # it has begun
         raise Violation(f"{strand.name} goes on although its process is dead")
 
     def at(self, when: Micros, call: Callable[[], None]) -> None:
@@ -116,12 +159,12 @@ class Hub:
     @property
     def current(self) -> Strand:
         """The strand that is running."""
-        return cast(Strand, getcurrent())
+        return cast(Strand, getcurrent().strand)
 
     @property
-    def at_home(self) -> bool:
-        """Whether no strand is running."""
-        return getcurrent() is self._home
+    def running(self) -> Strand | None:
+        """The same, or None where no strand is running."""
+        return getattr(getcurrent(), "strand", None)
 
     def let_go(self) -> None:
         """Let others run; the strand goes on when the hub has it go on.

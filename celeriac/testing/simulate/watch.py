@@ -89,7 +89,8 @@ class Watch:
 
     def _create(self, created: Created, new: NewRun) -> None:
         if created.outcome is CreateOutcome.CREATED:
-            self._must(new.run_id not in self.runs, f"run {new.run_id} was created twice")
+            if new.run_id in self.runs:
+                self.broken.append(f"run {new.run_id} was created twice")
             self.runs[new.run_id] = RunBook()
             self._look(new.run_id)
 
@@ -102,8 +103,10 @@ class Watch:
             self.broken.append("a message was delivered to no run")
             return
         book = self.runs[ref.run_id]
-        self._must(book.open, f"{message.key} was delivered to the closed run {ref.run_id}")
-        self._must(message.key not in book.keys, f"{message.key} was delivered twice")
+        if not book.open:
+            self.broken.append(f"{message.key} was delivered to the closed run {ref.run_id}")
+        if message.key in book.keys:
+            self.broken.append(f"{message.key} was delivered twice")
         book.keys.add(message.key)
         book.arrived += 1
         book.waiting[book.arrived] = message
@@ -113,11 +116,7 @@ class Watch:
         if outcome is not CommitOutcome.COMMITTED:
             return
         book = self.runs[commit.run_id]
-        self._must(book.open, f"a commit was taken by the closed run {commit.run_id}")
-        self._must(book.version == commit.version, f"a commit at version {commit.version} was taken at {book.version}")
-        seen = commit.leave_due or commit.inbox_seq == book.arrived
-        self._must(seen, f"a commit that saw {commit.inbox_seq} messages was taken when {book.arrived} had come")
-        self._must(set(commit.consumed) <= set(book.waiting), f"{commit.consumed} consumed of {sorted(book.waiting)}")
+        self._hold_against(book, commit)
         if commit.status not in {WorkflowStatus.TERMINATED, WorkflowStatus.TIMED_OUT}:
             self._count_signals(book, commit)
         book.version += len(commit.events)
@@ -137,13 +136,24 @@ class Watch:
             self._close(commit.run_id, book)
         self._look(commit.run_id)
 
+    def _hold_against(self, book: RunBook, commit: Commit) -> None:
+        """A commit that was taken: of an open run, at its version, and having seen whatever had come."""
+        if not book.open:
+            self.broken.append(f"a commit was taken by the closed run {commit.run_id}")
+        if book.version != commit.version:
+            self.broken.append(f"a commit at version {commit.version} was taken at {book.version}")
+        if not commit.leave_due and commit.inbox_seq != book.arrived:
+            self.broken.append(f"a commit that saw {commit.inbox_seq} messages was taken when {book.arrived} had come")
+        if not book.waiting.keys() >= set(commit.consumed):
+            self.broken.append(f"{commit.consumed} consumed of {sorted(book.waiting)}")
+
     def _count_signals(self, book: RunBook, commit: Commit) -> None:
         """A signal that is taken out of the inbox is in the history, or was refused there, with its key."""
         recorded = {each.key for each in commit.events if each.key is not None}
         for number in commit.consumed:
             message = book.waiting.get(number)
-            lost = message is not None and message.kind is MessageKind.SIGNAL and message.key not in recorded
-            self._must(not lost, f"{message and message.key} was taken out of the inbox and not recorded")
+            if message is not None and message.kind is MessageKind.SIGNAL and message.key not in recorded:
+                self.broken.append(f"{message.key} was taken out of the inbox and not recorded")
 
     def _close(self, run_id: str, book: RunBook) -> None:
         book.open = False
@@ -157,19 +167,17 @@ class Watch:
         if claim is None:
             return
         key, before = (run_id, seq), self.leases.get((run_id, seq))
-        taken = before is not None and before.until > self._clock.now
-        self._must(not taken, f"activity {seq} was claimed while another attempt held it")
+        if before is not None and before.until > self._clock.now:
+            self.broken.append(f"activity {seq} was claimed while another attempt held it")
         self.leases[key] = Lease(claim.fence.token, self._clock.now + lease)
         self.starts[key] += 1
-        limit = self.limits.get(key)
-        self._must(limit != 1 or self.starts[key] == 1, f"activity {seq} may be attempted once and was started twice")
+        if self.starts[key] > 1 and self.limits.get(key) == 1:
+            self.broken.append(f"activity {seq} may be attempted once and was started twice")
 
     def _ended(self, fence: Fence) -> None:
         held = self.leases.pop((fence.run_id, fence.seq), None)
-        token = held.token if held is not None else ""
-        self._must(
-            token == fence.token, f"the end of activity {fence.seq} was taken from somebody who had lost his claim"
-        )
+        if (held.token if held is not None else "") != fence.token:
+            self.broken.append(f"the end of activity {fence.seq} was taken from somebody who had lost his claim")
 
     def _settle(self, delivery: Delivery, fence: Fence, message: Message) -> None:
         if delivery.outcome not in {DeliveryOutcome.DELIVERED, DeliveryOutcome.DUPLICATE}:
@@ -210,17 +218,11 @@ class Watch:
             return
         entry = self._store._shelf.entries[run_id]  # noqa: SLF001 - what it can't say about itself
         book = self.runs[run_id]
-        self._must(
-            entry.run.version == book.version == len(entry.events), f"{len(entry.events)} events at v{book.version}"
-        )
-        self._must(
-            sorted(entry.inbox) == sorted(book.waiting), f"inbox {sorted(entry.inbox)}, not {sorted(book.waiting)}"
-        )
-        turn = entry.tasks.get(TURN)
+        if not entry.run.version == book.version == len(entry.events):
+            self.broken.append(f"{len(entry.events)} events at v{book.version}")
+        if entry.inbox.keys() != book.waiting.keys():
+            self.broken.append(f"inbox {sorted(entry.inbox)}, not {sorted(book.waiting)}")
         if book.open and book.waiting:
-            asleep = turn is None or turn.state is TaskState.IDLE
-            self._must(not asleep, f"messages {sorted(book.waiting)} wait and the turn is not due")
-
-    def _must(self, holds: bool, otherwise: str) -> None:
-        if not holds:
-            self.broken.append(otherwise)
+            turn = entry.tasks.get(TURN)
+            if turn is None or turn.state is TaskState.IDLE:
+                self.broken.append(f"messages {sorted(book.waiting)} wait and the turn is not due")

@@ -62,6 +62,7 @@ class World:
         self.watch = Watch(self.store, self.clock)
         self.outage_until: Micros = 0
         self.decisions = 0
+        self.replays = seed % REPLAYED == 0
         self.acts = Acts(self)
         self._doomed: list[Process] = []
         self._began: dict[str, int] = {}
@@ -70,12 +71,13 @@ class World:
         self.steps = sum(each.tree["steps"] for each in self.stories)
         self.weather = Weather.draw(self.dice, self.steps)
         self._limit = DECISIONS + DECISIONS_PER_STEP * self.steps
+        self._rough_until = self._limit * ROUGH_UNTIL
         if self.weather.fine:
             self.watch.saw["take_due"] = self._must_be_announced
         self.settings = self.dice.pick(_SETTINGS)
         self.network = Network(self)
         self.inline = self.dice.chance(0.6)
-        self._cache = self.dice.pick((1000, 1000, 1000, 1, 0))
+        self._cache = self.dice.weigh({1000: 8, 1: 1, 0: 1})
         self._slots = self.dice.whole(1, 4)
         self.client = Process(self, "clients", GOOD_CODE, slots=0, cache=0)
         self.workers = [self._worker(f"w{number}") for number in range(self.dice.whole(1, 4))]
@@ -115,18 +117,17 @@ class World:
 
     def _check(self) -> None:
         for story in self.stories:
-            checks.check(self, story, replay=self.seed % REPLAYED == 0)
+            checks.check(self, story, replay=self.replays)
         left = list(checks.leftovers(self))
         if left:
             raise Violation(f"left over: {', '.join(left)}")
 
     def _end(self) -> None:
         for process in (*self.workers, self.client):
-            if process.alive:
-                process.alive = False
-                for strand in process.strands:
-                    self.hub.unwind(strand)
-                process.engine.cache.clear()
+            process.alive = False
+            for strand in process.strands:
+                self.hub.unwind(strand)
+            process.engine.cache.clear()
 
     def _decide(self) -> bool:
         """Let one thing happen; False when nothing is left to happen."""
@@ -184,10 +185,10 @@ class World:
 
     def note(self, what: str, given: Sequence[Any] | None, came: Any) -> None:
         """Keep a line of what the running strand does."""
-        if self.hub.at_home:
+        strand = self.hub.running
+        if strand is None:
             self.trace.note(self.clock.now, "", "", what, given, came)
         else:
-            strand = self.hub.current
             self.trace.note(self.clock.now, strand.process.name, strand.name, what, given, came)
 
     # -- trouble -----------------------------------------------------------------------------------------------------
@@ -207,16 +208,15 @@ class World:
 
     def _rough(self) -> None:
         weather, dice = self.weather, self.dice
-        if self.decisions > self._limit * ROUGH_UNTIL:
+        if self.decisions > self._rough_until:
             self._clear_up()
             return
         if dice.random() < weather.passing:
             small = dice.random() < 0.8
             self.clock.now += round(dice.span(10, 100_000) if small else dice.span(100_000, 100_000_000))
             self._tick_someone()
-        fault = weather.strike(dice, weather.rate, weather.any_time)
-        if fault is not None:
-            self._strike(fault)
+        if weather.left > 0 and dice.random() < weather.rate:
+            self._strike(dice.weigh(weather.any_time))
 
     def _tick_someone(self) -> None:
         due = self.store.next_due(NAMESPACE)
@@ -253,15 +253,21 @@ class World:
         :raises Crash, StoreUnavailable: before it.
         """
         weather, dice = self.weather, self.dice
-        fault = weather.strike(dice, weather.call_rate, weather.at_calls)
-        if fault in _WORKERS_ONLY and (process is self.client or self.hub.current.hint is None):
-            fault = Fault.ANSWER_LOST
-        if fault in BEFORE or (fault is not None and fault not in AFTER and dice.chance(0.5)):
-            self._trouble(process, fault, name)
-            fault = None
+        fault = None
+        if weather.left > 0 and dice.random() < weather.call_rate:
+            fault = self._drawn(process)
+            if fault in BEFORE or (fault not in AFTER and dice.chance(0.5)):
+                self._trouble(process, fault, name)
+                fault = None
         if dice.random() < weather.letting_go:
             self.hub.let_go()
         return fault
+
+    def _drawn(self, process: Process) -> Fault:
+        """Draw the fault that strikes a call: one that a process without executor can't meet is a lost answer there."""
+        fault = self.dice.weigh(self.weather.at_calls)
+        alone = process is self.client or self.hub.current.hint is None
+        return Fault.ANSWER_LOST if alone and fault in _WORKERS_ONLY else fault
 
     def after_call(self, process: Process, fault: Fault | None) -> None:
         """Let others run, or trouble strike, after a strand's call of a port."""
@@ -330,9 +336,9 @@ class World:
 
 
 def _draw_steps(dice: Dice) -> int:
-    """Draw the size of a program: twice the size, a tenth as often."""
-    least, most = LEAST_STEPS**-2.4, MOST_STEPS**-2.4
-    return round((least + dice.random() * (most - least)) ** (-1 / 2.4))
+    """Draw the size of a program: twice the size, a seventh as often."""
+    least, most = LEAST_STEPS**-2.8, MOST_STEPS**-2.8
+    return round((least + dice.random() * (most - least)) ** (-1 / 2.8))
 
 
 __all__ = ["Strand", "World"]
