@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NoReturn
 
+import hypothesis
 import pytest
 import redis
 
@@ -18,6 +19,9 @@ from tests.stores.mariadb import MariaServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
+hypothesis.settings.load_profile("untimed")
 
 
 def _missing(why: Exception) -> NoReturn:

@@ -111,6 +111,7 @@ def test_a_child_dies_within_a_transaction(stage: Stage, mines: Mines) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 @quick
 @on_all_stores
 def test_a_worker_dies_at_each_point_of_its_relay_and_its_listener(stage: Stage, mines: Mines) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from tests.chaos.clerk import Clerk
+from tests.chaos.cluster import STORES
 from tests.chaos.faults import Havoc
 from tests.chaos.session import Progress, session
 
@@ -59,13 +61,18 @@ def _picture(seconds: float, clerk: Clerk, havoc: Havoc, what: str) -> Table:
 @click.option("--seed", type=int, help="The same faults and the same runs; how they meet is the machine's affair.")
 @click.option("--every", default=3.0, show_default=True, help="The mean time between two faults, in seconds.")
 @click.option("--open", "open_at_once", default=80, show_default=True, help="How many runs are kept open.")
+@click.option("--store", default="postgresql", show_default=True, type=click.Choice(list(STORES)), help="The database.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def main(*, minutes: float, seed: int | None, every: float, open_at_once: int, as_json: bool) -> None:
+def main(*, minutes: float, seed: int | None, every: float, open_at_once: int, store: str, as_json: bool) -> None:
     """Run real workers on real servers under random faults, and compare what is recorded with what was done."""
     seed = random.randrange(1_000_000) if seed is None else seed
+    # A shell starts what it starts with & deaf to this; workers would inherit that, and miss one that comes while they load.
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     console = Console(stderr=as_json)
     with _screen(console) as progress:
-        report = session(seconds=minutes * 60, seed=seed, every=every, open_at_once=open_at_once, progress=progress)
+        report = session(
+            seconds=minutes * 60, seed=seed, every=every, open_at_once=open_at_once, progress=progress, store=store
+        )
     if as_json:
         click.echo(report.as_json())
     else:

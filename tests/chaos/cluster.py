@@ -8,20 +8,24 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import psycopg
 import redis
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
-from celeriac.embedded import LOOPBACK, EmbeddedRedis
+from celeriac.embedded import EmbeddedRedis
 from celeriac.stores.sql import migrate
 from tests.acceptance.processes import REPOSITORY, LocalProcess
 from tests.acceptance.shop import FOLDER, LEDGER
 from tests.servers import PostgresServer
+from tests.stores.mariadb import MariaServer
 
 LEASE: Final = 2.0
 """Seconds."""
@@ -33,6 +37,19 @@ CREW: Final = (
     ("four", "prefork", 2, QUEUES),
 )
 """Name, pool, concurrency and queues of each worker."""
+
+
+STORES: Final[dict[str, Callable[[], PostgresServer | MariaServer]]] = {
+    "postgresql": PostgresServer,
+    "mariadb": MariaServer,
+}
+_POSTGRES: Final = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+_MARIADB: Final = "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
+_CUTTING: Final = {
+    "postgresql": (f"{_POSTGRES} AND random() < :share", "SELECT pg_terminate_backend({})"),
+    "mariadb": (f"{_MARIADB} AND rand() < :share", "KILL {}"),
+}
+"""How each database lists its connections, and how it ends one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +97,15 @@ class Diary:
     stops: list[Span] = field(default_factory=list)
     outages: list[Span] = field(default_factory=list)
     """Of the database, crashes all of them."""
-    cuts: list[float] = field(default_factory=list)
 
 
 class Cluster:
     """Broker, database and workers in a folder of their own; a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: str = "postgresql") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="celeriac-chaos-"))
         self.broker = EmbeddedRedis()
-        self.database = PostgresServer()
+        self.database: PostgresServer | MariaServer = STORES[store]()
         self.members: list[Member] = []
         self.diary = Diary()
         self.store = ""
@@ -179,14 +195,14 @@ class Cluster:
         self.diary.outages.append(Span(self._down_since, time.monotonic()))
         self.database_down = False
 
-    def cut_connections(self, share: float) -> int:
-        """End some of the connections to the store, on the server's side; return how many."""
-        query = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s AND random() < %s"
-        self.diary.cuts.append(time.monotonic())
-        where = {"host": LOOPBACK, "port": self.database.port, "user": "postgres", "dbname": "postgres"}
-        with psycopg.connect(**where, autocommit=True, connect_timeout=5) as connection:  # type: ignore[arg-type]
-            row = connection.execute(query, (self.store.rpartition("/")[2], share)).fetchone()
-        return int(row[0]) if row else 0
+    def cut_connections(self, share: float) -> None:
+        """End some of the connections to the store, on the server's side."""
+        engine = create_engine(self.store, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        listed, end = _CUTTING[engine.dialect.name]
+        with engine.connect() as connection:
+            for (pid,) in connection.execute(text(listed), {"share": share}).all():
+                with suppress(DBAPIError):  # it may have gone by itself
+                    connection.execute(text(end.format(pid)))
 
     # -- faults of workers -----------------------------------------------------------------------------------------------
 

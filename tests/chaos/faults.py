@@ -183,7 +183,7 @@ class Havoc:
         return True
 
     def crash_database(self) -> bool:
-        """Stop the database in immediate mode, and start it after a while."""
+        """Stop the database without letting it tidy up, and start it after a while."""
         if self.cluster.database_down:
             return False
         self.cluster.crash_database()

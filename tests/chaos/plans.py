@@ -18,6 +18,7 @@ class Plan:
     :param args: of its workflow.
     :param results: what it may return, as JSON; more than one where a kill may decide.
     :param numbers: of its activities, in no order; each is scheduled once.
+    :param near: of those that run in turns, in order.
     :param signals: how many it is sent; their payloads are counted from 0.
     :param canceled: it is canceled, and ends so.
     """
@@ -27,6 +28,7 @@ class Plan:
     args: tuple[Any, ...]
     results: tuple[Any, ...]
     numbers: tuple[int, ...] = ()
+    near: tuple[int, ...] = ()
     signals: int = 0
     timers: tuple[float, ...] = ()
     canceled: bool = False
@@ -50,6 +52,7 @@ class Planner:
         self._kinds: Final[dict[str, Callable[[str], Plan]]] = {
             "row": self._row,
             "fan": self._fan,
+            "near": self._near,
             "collect": self._collect,
             "nap": self._nap,
             "everything": self._everything,
@@ -57,7 +60,7 @@ class Planner:
             "poisoned": self._poisoned,
             "single": self._single,
         }
-        self._weights: Final = (30, 15, 20, 10, 12, 6, 1, 6)
+        self._weights: Final = (25, 12, 12, 20, 10, 12, 6, 1, 6)
 
     def plan(self) -> Plan:
         """Make up a run: first one of each kind, then whatever comes."""
@@ -77,6 +80,12 @@ class Planner:
     def _fan(self, name: str) -> Plan:
         numbers = self._some(6)
         return Plan(name, "fan", (numbers,), (_squares(numbers),), tuple(numbers))
+
+    def _near(self, name: str) -> Plan:
+        numbers, far = self._some(4), self._dice.randrange(100)
+        again = [*numbers, numbers[0]]
+        result = [*_squares(numbers), far * far, numbers[0] ** 2]
+        return Plan(name, "near", (numbers, far), (result,), (far,), near=tuple(again))
 
     def _collect(self, name: str) -> Plan:
         count = self._dice.randint(1, 4)

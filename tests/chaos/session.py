@@ -29,15 +29,18 @@ Progress = Callable[[float, Clerk, Havoc, str], None]
 """Shown what is going on: seconds so far, and what is being done."""
 
 
-def session(*, seconds: float, seed: int, every: float, open_at_once: int, progress: Progress) -> Report:
+def session(
+    *, seconds: float, seed: int, every: float, open_at_once: int, progress: Progress, store: str = "postgresql"
+) -> Report:
     """Play one session and return what came of it.
 
     :param seconds: for which faults strike.
     :param every: the mean time between two of them in seconds.
+    :param store: ``postgresql`` or ``mariadb``.
     """
     logging.getLogger("celeriac").setLevel(logging.ERROR)  # what the servers do is known here
     dice = random.Random(seed)
-    with Cluster() as cluster:
+    with Cluster(store) as cluster:
         os.environ |= cluster.environment
         shop: Any = importlib.import_module("tests.chaos.shop")
         clerk = Clerk(shop, cluster.broker.url, dice=random.Random(dice.random()), open_at_once=open_at_once)

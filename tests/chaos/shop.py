@@ -74,6 +74,13 @@ def row(ctx: WorkflowContext, numbers: list[int]) -> list[int]:
     return [ctx.execute_activity(step, each).result() for each in numbers]
 
 
+@durable.workflow(name="near")
+async def near(ctx: WorkflowContext, numbers: list[int], far: int) -> list[int]:
+    """Do steps in the turn itself, one that is none, and the same again."""
+    first = [await ctx.execute_local_activity(step, each) for each in numbers]
+    return [*first, await ctx.execute_activity(step, far), await ctx.execute_local_activity(step, numbers[0])]
+
+
 @durable.workflow(name="fan")
 async def fan(ctx: WorkflowContext, numbers: list[int]) -> list[int]:
     """Do steps side by side."""

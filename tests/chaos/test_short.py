@@ -13,9 +13,10 @@ from tests.acceptance.processes import REPOSITORY
 from tests.servers import PostgresServer
 
 SEED = 20
-RUNS = ["canceled", "collect", "everything", "fan", "nap", "poisoned", "row", "single"]
+RUNS = ["canceled", "collect", "everything", "fan", "nap", "near", "poisoned", "row", "single"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="it finds the processes of a worker in /proc")
 @pytest.mark.slow
 @pytest.mark.acceptance
 @pytest.mark.timeout(420)

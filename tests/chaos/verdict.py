@@ -93,6 +93,7 @@ class Verdict:
         self.events += len(history)
         yield from _order(run, history)
         yield from self._activities(plan, run, history)
+        yield from self._near(plan, run, history)
         yield from _timers(plan, history)
         payloads = [each.data.get("payload") for each in history if each.type == "signal_received"]
         if payloads != list(range(plan.signals)):
@@ -122,6 +123,17 @@ class Verdict:
             asked = scheduled.get(end.data["activity"])
             if asked is not None:
                 yield from self._outcome(run, end, asked, attempts.get(end.data["activity"]))
+
+    def _near(self, plan: Plan, run: Run, history: Sequence[HistoryEvent]) -> Iterator[str]:
+        ends = [each.data for each in history if each.type == "local_activity_completed"]
+        self.outcomes += len(ends)
+        found = [(end["args"][0], end["result"]) for end in ends]
+        if found != [(number, number * number) for number in plan.near]:
+            yield f"in its turns there ran {found}, not {plan.near}"
+        for end in ends:
+            done = self._ledger.attempts(f"{run.run_id}-{end['command']}", "done")
+            if end.get("attempts", 1) not in done:
+                yield f"attempt {end.get('attempt', 1)} of {end} is recorded, done were {done}"
 
     def _outcome(self, run: Run, end: HistoryEvent, asked: dict[str, Any], attempt: int | None) -> Iterator[str]:
         number, name = asked["args"][0], asked["activity"]
