@@ -78,5 +78,8 @@ _FOOT = """## How to read it
   in the store where raw Celery has a result in Redis. A commit waits for the disk; a claim of what may be attempted again does not.
 - The process that finishes an activity takes the next turn itself where it can, so a step of a row costs no message for the turn.
 - Local activities run inside the turn: no message, no claim, one commit for many.
+- Where a goal is not met: of a worker process's busy time in chains a quarter goes to publishing the next activity (most of it in the
+  broker's client, which makes a new client for each message), a fifth to the commit, an eighth to the claim. A chain of one pays
+  for the start, the first turn and the last message with a single step. `start_many`, which would start runs in batches, is not there.
 - A sleeping run is a row. Workers hold nothing for it and ask for nothing.
 """
