@@ -39,6 +39,7 @@ class ActivityContext:
     details: Any = None
     token: str = ""
     _beat: Callable[[Any], bool] = field(default=lambda _: True, repr=False)
+    _stopping: Callable[[], bool] = field(default=lambda: False, repr=False)
     _gone: bool = field(default=False, repr=False)
     _listeners: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
@@ -57,6 +58,15 @@ class ActivityContext:
     def canceled(self) -> bool:
         """Whether the attempt is known to be no longer wanted."""
         return self._gone
+
+    @property
+    def worker_stopping(self) -> bool:
+        """Whether the worker has been told to stop, and waits for this attempt to end.
+
+        A long one may give its place up: after a heartbeat with its progress, ``raise Reject(requeue=True)`` has the same attempt
+        go on in another worker.
+        """
+        return self._stopping()
 
     def withdraw(self) -> None:
         """Note that the attempt is no longer wanted; its next heartbeat raises."""

@@ -104,8 +104,11 @@ class Attempts:
             self._hooks().call("on_activity_start", claim.run.workflow_id, claim.task.data["name"], attempt)
         return claim
 
-    def context(self, claim: Claim) -> ActivityContext:
-        """Return what the activity's code sees of its attempt."""
+    def context(self, claim: Claim, stopping: Callable[[], bool] = lambda: False) -> ActivityContext:
+        """Return what the activity's code sees of its attempt.
+
+        :param stopping: whether the worker has been told to stop.
+        """
         task = claim.task
 
         def beat(details: Any) -> bool:
@@ -121,6 +124,7 @@ class Attempts:
             restore(task.details),
             token=task.token or "",
             _beat=beat,
+            _stopping=stopping,
         )
 
     # -- ends ----------------------------------------------------------------------------------------------------------

@@ -336,6 +336,19 @@ def model_activity(key: str, order: Order) -> Order:
     return Order(id=order.id, cents=order.cents * 2)
 
 
+@durable.activity(timeout=60)
+def giving_way(key: str) -> str:
+    context = activity_context()
+    if context.details == "half":
+        note(key, "the rest")
+        return "whole"
+    context.heartbeat("half")
+    note(key, "half")
+    while not context.worker_stopping:
+        time.sleep(0.02)
+    raise Reject("the worker stops", requeue=True)
+
+
 @durable.activity
 async def awaiting(key: str, seconds: float) -> str:
     note(key, f"running {activity_running()}")

@@ -14,7 +14,7 @@ from celery import Celery, Task
 
 from celeriac import Celeriac, ConfigurationError, WorkflowContext, shared_activity, shared_workflow
 from celeriac.executors.celery.queues import queue_of
-from tests.celery_edge.harness import Ledger, Worker, eventually
+from tests.celery_edge.harness import Ledger, Worker, eventually, tale
 
 HERE = "tests.celery_edge.flows"
 
@@ -95,6 +95,21 @@ def test_children_of_one_task_each(flows: Any, start_worker: Any, key: str) -> N
     worker.stop()
 
 
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_an_activity_may_give_way_to_a_worker_that_stops(
+    flows: Any, start_worker: Any, ledger: Ledger, key: str, pool: str
+) -> None:
+    first = start_worker("-Q", f"stopping-{pool}", pool=pool, concurrency=1)
+    options = {"queue": f"stopping-{pool}"}
+    started = flows.one.apply_async((f"{HERE}.giving_way", [key], options), **options)
+    ledger.has(key, 1)
+    assert first.stop() < 15
+    start_worker("-Q", f"stopping-{pool}", pool=pool, concurrency=1)
+    assert started.handle.result(timeout=30) == "whole"
+    assert ledger.read(key) == ["half", "the rest"]
+    assert "activity_started activity=1" in tale(started.handle)
+
+
 def test_without_celeriac_there_is_no_relay_but_messages_are_carried_out(
     flows: Any, start_worker: Any, ledger: Ledger, key: str
 ) -> None:
@@ -103,6 +118,16 @@ def test_without_celeriac_there_is_no_relay_but_messages_are_carried_out(
     assert result.get(timeout=30) == 2
     assert ledger.read(key) == ["ran"]
     assert "durable workflows: namespace" not in bare.log
+
+
+def test_messages_are_in_the_apps_own_serializer(start_worker: Any, flows: Any) -> None:
+    from tests.celery_edge import yamlapp
+
+    worker = start_worker(app="tests.celery_edge.yamlapp", concurrency=1)
+    result = yamlapp.both.delay("Ö")
+    result.signal("go")
+    assert result.get(timeout=30) == [{"price": 1.5, "name": "Ö"}, "a b"]
+    assert worker.troubles() == []
 
 
 def test_a_worker_tells_of_settings_that_would_break_the_promises(start_worker: Any) -> None:

@@ -91,7 +91,7 @@ class _Attempt:
         if claim is None:
             _LOG.debug("attempt %s of %s is not to be run", self.ticket.attempt, self.request.id)
             raise Ignore
-        context = self.attempts.context(claim)
+        context = self.attempts.context(claim, self.runtime.stopping.told)
         replacement = Replacement(self.runtime, self.request, claim)
         try:
             with self.runtime.leases.keeping(claim.fence, functools.partial(self._gone, claim, context)):

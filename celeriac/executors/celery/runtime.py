@@ -22,6 +22,7 @@ from celeriac.executors.celery.hints import HintPipe
 from celeriac.executors.celery.leases import LeaseKeeper
 from celeriac.executors.celery.notices import Notices
 from celeriac.executors.celery.registry import OPTIONS, CeleryRegistry
+from celeriac.executors.celery.stopflag import StopFlag
 from celeriac.executors.celery.turnthread import TurnThread
 from celeriac.orchestrator.attempts import Attempts, AttemptSettings
 from celeriac.orchestrator.cache import RunCache
@@ -63,6 +64,7 @@ class CeleryRuntime:
         """The kind of pool of the worker that this process belongs to, or None outside workers."""
         self.hostname = ""
         self.pipe: HintPipe | None = None
+        self.stopping = StopFlag()
         self.wake: Callable[[Micros], None] | None = None
         self._load = load
         self._open_store = open_store

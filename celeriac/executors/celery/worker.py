@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any, Final
 
-from celery import bootsteps
+from celery import bootsteps, signals
 
 from celeriac.errors import CeleriacError, StoreUnavailable
 from celeriac.executors.celery import events, forks, precautions
@@ -64,11 +64,17 @@ class CeleriacStep(bootsteps.StartStopStep):
         runtime.worker_pool = _pool_name(worker)
         runtime.hostname = worker.hostname
         runtime.pipe = HintPipe() if self.enabled else None
+        runtime.stopping.share()
+        self._stopping = runtime.stopping
+        signals.worker_shutting_down.connect(self._told_to_stop, weak=True)
         setattr(worker.app, events.WANTED, bool(getattr(worker, "task_events", False)))
         # Also without the threads: whatever message comes is carried out as it must be.
         prepare(runtime)
         preload(runtime)
         forks.install()
+
+    def _told_to_stop(self, **_: Any) -> None:
+        self._stopping.tell()
 
     def start(self, worker: Any) -> None:
         """Start the threads."""
