@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -17,6 +18,7 @@ else:  # in older releases of click it takes no parameter
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; it is kept in the history.")
 id_argument = click.argument("workflow_id", metavar="ID")
+_UNITS: Final = {"d": 86_400, "h": 3600, "min": 60, "m": 60, "s": 1, "": 1}
 
 
 class JsonValue(_ParamType):
@@ -69,3 +71,16 @@ class Seconds(_ParamType):
         if not seconds > 0:
             self.fail(f"{value!r}: a number of seconds above zero", param, ctx)
         return seconds
+
+
+class Age(_ParamType):
+    """A length of time: ``30d``, ``12h``, ``90min``, or a number of seconds."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it as seconds."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(d|h|min|m|s|)", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no age. Write one like 30d, 12h, 90min or 3600", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]

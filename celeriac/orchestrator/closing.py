@@ -12,7 +12,7 @@ from celeriac.orchestrator.status import WorkflowStatus
 from celeriac.orchestrator.turn import finish_task
 from celeriac.payloads import Json
 
-MAX_TRIES: Final = 20
+MAX_TRIES: Final = 50
 
 
 def close_at_once(
@@ -30,7 +30,7 @@ def close_at_once(
     :param event: the last of its history.
     :param republish_after: how long its last message may take before it is published again.
     :returns: the run as it was before, or None when there is none or it had closed already.
-    :raises StaleWrite: it was too busy: others were faster twenty times.
+    :raises StaleWrite: it was too busy: others were always faster.
     """
     for _ in range(MAX_TRIES):
         run = store.find_run(namespace, run_id=run_id)

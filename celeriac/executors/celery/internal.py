@@ -27,8 +27,8 @@ _QUIET: Final = {"send_events": False, "ignore_result": True, "typing": False, "
 def declare(app: Celery) -> None:
     """Declare the internal tasks in an app; does not finalize it."""
     app.task(_turn, name=TURN_TASK, bind=True, shared=False, **_QUIET)
-    # Not bound, and with *args: so Celery calls it on the spot, with the exception, where a task it is linked to failed.
     app.task(_purge, name=PURGE_TASK, bind=True, shared=False, **_QUIET)
+    # Not bound, and with *args: so Celery calls it on the spot, with the exception, where a task it is linked to failed.
     app.task(_outcome, name=OUTCOME_TASK, shared=False, **_QUIET)
 
 

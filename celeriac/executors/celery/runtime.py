@@ -259,9 +259,9 @@ class _NoticingDispatcher(CeleryDispatcher):
                 self._runtime.notices.tell(hint.run.run_id)
         messages: list[Hint] = [each for each in hints if not isinstance(each, RunFinished) or each.origin is not None]
         abroad = [each for each in messages if isinstance(each, ActivityReady) and foreign.is_foreign(each)]
-        messages = [each for each in messages if each not in abroad]
-        if messages:
-            super().publish(messages)
+        home = [each for each in messages if not (isinstance(each, ActivityReady) and foreign.is_foreign(each))]
+        if home:
+            super().publish(home)
         for hint in abroad:
             foreign.publish(self._runtime, hint, functools.partial(self._send_abroad, hint))
 
