@@ -1,139 +1,227 @@
-"""The cases: each does a fixed amount of work, checks the results, and returns its figures."""
+"""The cases, as data: what is asked of each peer, which figure counts, and what is sought."""
 
 from __future__ import annotations
 
-import os
-import statistics
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Final
 
-from benchmarks import app as bench
-from benchmarks.servers import cpu_seconds
-
-Figures = dict[str, float]
+from benchmarks.operations import NEEDS
+from benchmarks.peers.driver import driver_class, offers
+from benchmarks.peers.peer import Peer
 
 
-def chains_durable(count: int, length: int) -> Figures:
-    """``count`` durable chains at once."""
-    begun = time.perf_counter()
-    started = [bench.chain_of.delay(length) for _ in range(count)]
-    for each in started:
-        _is(each.handle.result(timeout=120), length)
-    return {"steps_per_second": count * length / (time.perf_counter() - begun)}
+@dataclass(frozen=True)
+class Goal:
+    """A bound that celeriac is to keep.
+
+    :param figure: the figure of the case; or one of its resources, such as ``cpu_total``, in its unit an activity.
+    :param against: the peer whose figure ours is divided by, round by round; None: the bound is on the figure itself.
+    :param at_least: whether the bound is the least or the most.
+    """
+
+    figure: str
+    bound: float
+    at_least: bool = False
+    against: str | None = None
+
+    def met(self, value: float) -> bool:
+        """Return whether a value keeps the bound."""
+        return value >= self.bound if self.at_least else value <= self.bound
 
 
-def chains_raw(count: int, length: int) -> Figures:
-    """``count`` raw chains at once."""
-    begun = time.perf_counter()
-    started = [bench.raw_chain(length).apply_async() for _ in range(count)]  # type: ignore[attr-defined]
-    for each in started:
-        _is(each.get(timeout=120), length)
-    return {"steps_per_second": count * length / (time.perf_counter() - begun)}
+@dataclass(frozen=True)
+class Case:
+    """One piece of work.
+
+    :param operation: the name of one of ``operations.OPERATIONS``.
+    :param sizes: its arguments.
+    :param small: the same for a quick run; empty: ``sizes``.
+    :param tiny: the same for counting, where the number does not matter; empty: ``small``.
+    :param figure: the figure that is compared, median over rounds.
+    :param more_is_better: whether a larger figure is the better one.
+    :param counts: whether it takes a number of steps whose cost is of interest: the product of its sizes.
+    :param idle: seconds during which the peer is watched after the operation, with nothing asked of it.
+    :param concurrency: workers' processes or threads, where not the run's.
+    :param only: peers that are asked, where the size is not for all; empty: all that offer it.
+    :param long: left out unless it is named.
+    """
+
+    name: str
+    title: str
+    operation: str
+    sizes: Mapping[str, int]
+    figure: str
+    unit: str
+    more_is_better: bool = False
+    small: Mapping[str, int] = field(default_factory=dict)
+    tiny: Mapping[str, int] = field(default_factory=dict)
+    counts: bool = False
+    goals: tuple[Goal, ...] = ()
+    idle: float = 0.0
+    concurrency: int | None = None
+    only: frozenset[str] = field(default_factory=frozenset)
+    long: bool = False
+
+    def activities(self, sizes: Mapping[str, int]) -> int:
+        """Return how many steps it takes with these sizes, or 0 where the cost of each says nothing."""
+        return prod(sizes.values()) if self.counts else 0
+
+    def made_small(self) -> Case:
+        """Return the case with its small sizes."""
+        return replace(self, sizes=self.small or self.sizes)
+
+    def made_tiny(self) -> Case:
+        """Return the case with its tiny sizes."""
+        return replace(self, sizes=self.tiny or self.small or self.sizes)
+
+    def offered_by(self, peer: Peer) -> bool:
+        """Return whether a peer is asked."""
+        if self.only and peer.name not in self.only:
+            return False
+        return offers(driver_class(peer.driver), NEEDS[self.operation])
 
 
-def alone_durable(rounds: int, length: int) -> Figures:
-    """One durable chain after the other."""
-    return _median(rounds, lambda: _is(bench.chain_of.delay(length).handle.result(timeout=60), length))
+def _chains(length: int, count: int, *goals: Goal) -> Case:
+    return Case(
+        name=f"chains-{length}",
+        title=f"chains of {length}, {count} at once",
+        operation="chains",
+        sizes={"count": count, "length": length},
+        figure="activities_per_second",
+        unit="activities/s",
+        more_is_better=True,
+        counts=True,
+        small={"count": count // 4, "length": length},
+        tiny={"count": 10, "length": length},
+        goals=goals,
+    )
 
 
-def alone_raw(rounds: int, length: int) -> Figures:
-    """One raw chain after the other."""
-    return _median(rounds, lambda: _is(bench.raw_chain(length).apply_async().get(timeout=60), length))  # type: ignore[attr-defined]
+def _alone(length: int, times: int, *goals: Goal) -> Case:
+    return Case(
+        name=f"alone-{length}",
+        title=f"a chain of {length}, alone",
+        operation="alone",
+        sizes={"times": times, "length": length},
+        figure="milliseconds",
+        unit="ms",
+        counts=True,
+        small={"times": times // 2, "length": length},
+        tiny={"times": 2, "length": length},
+        goals=goals,
+    )
 
 
-def fan_out_durable(width: int) -> Figures:
-    """One durable fan-out."""
-    begun = time.perf_counter()
-    _is(bench.fan_out.delay(width).handle.result(timeout=300), width)
-    return {"steps_per_second": width / (time.perf_counter() - begun)}
+def _fan_out(width: int, *goals: Goal, long: bool = False) -> Case:
+    return Case(
+        name=f"fan-out-{width}",
+        title=f"fan-out of {width:,}",
+        operation="fan_out",
+        sizes={"width": width},
+        figure="activities_per_second",
+        unit="activities/s",
+        more_is_better=True,
+        counts=True,
+        goals=goals,
+        long=long,
+    )
 
 
-def fan_out_raw(width: int) -> Figures:
-    """One raw chord."""
-    begun = time.perf_counter()
-    _is(bench.raw_fan_out(width).apply_async().get(timeout=300), width)  # type: ignore[attr-defined]
-    return {"steps_per_second": width / (time.perf_counter() - begun)}
+def _row(length: int, *, only: frozenset[str] = frozenset(), long: bool = False) -> Case:
+    return Case(
+        name=f"row-{length}",
+        title=f"{length:,} in a row",
+        operation="row",
+        sizes={"length": length},
+        figure="milliseconds_per_activity",
+        unit="ms per activity",
+        counts=True,
+        goals=(Goal("last_to_first_tenth", 1.1),),
+        only=only,
+        long=long,
+    )
 
 
-def signal_durable(rounds: int) -> Figures:
-    """From sending a signal to having the result."""
-    taken = []
-    for number in range(rounds):
-        started = bench.echo.delay()
-        while not started.handle.describe().turns:
-            time.sleep(0.002)
-        begun = time.perf_counter()
-        started.signal("ping", number)
-        _is(started.handle.result(timeout=30), number)
-        taken.append(time.perf_counter() - begun)
-    return {"milliseconds": statistics.median(taken) * 1000}
+def _asleep(count: int, *, idle: float, only: frozenset[str] = frozenset(), long: bool = False) -> Case:
+    return Case(
+        name=f"asleep-{count}",
+        title=f"{count:,} sleeping runs",
+        operation="sleep",
+        sizes={"count": count},
+        figure="idle_percent_of_a_core",
+        unit="% of a core",
+        goals=(Goal("idle_percent_of_a_core", 1.0), Goal("idle_messages", 0.0)),
+        idle=idle,
+        only=only,
+        long=long,
+    )
 
 
-def sequence_durable(length: int) -> Figures:
-    """One long durable sequence."""
-    begun = time.perf_counter()
-    _is(bench.chain_of.delay(length).handle.result(timeout=600), length)
-    return {"milliseconds_per_step": (time.perf_counter() - begun) / length * 1000}
+_RAW: Final = "celery-redis"
+_OURS: Final = frozenset({"celeriac"})
+_LOCALLY: Final = Goal("milliseconds_per_activity", 0.5), Goal("activities_per_second", 2000.0, at_least=True)
 
-
-def local_row_durable(length: int) -> Figures:
-    """Local activities in a row, start and result included."""
-    begun = time.perf_counter()
-    _is(bench.local_row.delay(length).handle.result(timeout=60), length)
-    return {"milliseconds_per_step": (time.perf_counter() - begun) / length * 1000}
-
-
-def local_fan_out_durable(width: int) -> Figures:
-    """Local activities asked for at once."""
-    begun = time.perf_counter()
-    _is(bench.local_fan_out.delay(width).handle.result(timeout=60), width)
-    return {"steps_per_second": width / (time.perf_counter() - begun)}
-
-
-def tenths_durable(length: int) -> Figures:
-    """One long durable sequence: how much longer its last tenth takes than its first."""
-    started = bench.chain_of.delay(length)
-    _is(started.handle.result(timeout=600), length)
-    at = [each.at for each in started.handle.history() if each.type == "activity_completed"]
-    tenth = length // 10
-    return {"last_to_first_tenth": (at[-1] - at[-tenth]) / (at[tenth - 1] - at[0])}
-
-
-def sleeping_durable(count: int, seconds: float) -> Figures:
-    """The workers' CPU time while runs sleep."""
-    started = [bench.echo.delay() for _ in range(count)]
-    while not all(each.handle.describe().turns for each in started[-10:]):
-        time.sleep(0.1)
-    time.sleep(2.0)  # for what the starts have left to do
-    group = int(os.environ["BENCH_WORKER"])
-    before, begun = cpu_seconds(group), time.perf_counter()
-    time.sleep(seconds)
-    used = (cpu_seconds(group) - before) / (time.perf_counter() - begun)
-    for each in started:
-        each.handle.terminate("measured")
-    return {"percent_of_a_core": used * 100}
-
-
-def starts_durable(count: int) -> Figures:
-    """Starting runs from one client."""
-    begun = time.perf_counter()
-    started = [bench.chain_of.delay(1) for _ in range(count)]
-    taken = time.perf_counter() - begun
-    for each in started:
-        _is(each.handle.result(timeout=120), 1)
-    return {"starts_per_second": count / taken}
-
-
-def _median(rounds: int, once: Callable[[], None]) -> Figures:
-    taken = []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        once()
-        taken.append(time.perf_counter() - begun)
-    return {"milliseconds": statistics.median(taken) * 1000}
-
-
-def _is(found: Any, expected: Any) -> None:
-    if found != expected:
-        raise RuntimeError(f"a wrong result: {found!r} where {expected!r} was due")
+_CASES: Final = (
+    _chains(
+        10,
+        200,
+        Goal("activities_per_second", 1.0, at_least=True, against=_RAW),
+        Goal("cpu_total", 3.5),
+    ),
+    _alone(10, 10, Goal("milliseconds", 1.5, against=_RAW)),
+    _chains(1, 400),
+    _alone(1, 20),
+    _fan_out(100),
+    _fan_out(1000, Goal("activities_per_second", 1.0, at_least=True, against=_RAW)),
+    _fan_out(10_000, long=True),
+    _row(1000),
+    _row(3000, only=_OURS),
+    _row(10_000, only=_OURS, long=True),
+    Case(
+        name="signal",
+        title="signal to result",
+        operation="signals",
+        sizes={"times": 20},
+        small={"times": 5},
+        tiny={"times": 1},
+        figure="milliseconds",
+        unit="ms",
+        goals=(Goal("milliseconds", 10.0),),
+    ),
+    Case(
+        name="starts",
+        title="starts, one by one",
+        operation="starts",
+        sizes={"count": 300},
+        figure="starts_per_second",
+        unit="starts/s",
+        more_is_better=True,
+    ),
+    Case(
+        name="local-row-1000",
+        title="1,000 local activities in a row",
+        operation="local_row",
+        sizes={"length": 1000},
+        figure="milliseconds_per_activity",
+        unit="ms per activity",
+        counts=True,
+        goals=_LOCALLY[:1],
+    ),
+    Case(
+        name="local-fan-out-1000",
+        title="1,000 local activities at once",
+        operation="local_fan_out",
+        sizes={"width": 1000},
+        figure="activities_per_second",
+        unit="activities/s",
+        more_is_better=True,
+        counts=True,
+        goals=_LOCALLY[1:],
+    ),
+    _asleep(2000, idle=5.0),
+)
+CASES: Final[Mapping[str, Case]] = {each.name: each for each in _CASES}
+QUICK: Final = ("chains-10", "alone-10", "fan-out-100", "signal")
+"""Cases of a ``--quick`` run."""

@@ -1,91 +1,123 @@
-"""The servers of one benchmark: a Redis, a PostgreSQL with fsync or a SQLite file, and workers. All stopped by their process id."""
+"""The servers of one benchmark: a Redis, a PostgreSQL with fsync, a MariaDB, a folder for SQLite. Each starts when first asked for."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
 
+from sqlalchemy import create_engine, text
+
+from benchmarks.resources.database import count_statements
 from celeriac.embedded import EmbeddedRedis
+from tests.servers import PostgresServer, find_postgres
+from tests.stores.mariadb import MariaServer
+
+STORES: Final = ("postgresql", "sqlite", "mariadb")
+_POSTGRES: Final = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
+_MARIADB: Final = ("version", "innodb_flush_log_at_trx_commit", "sync_binlog", "innodb_buffer_pool_size")
+"""What is said of a server: what durability rests on."""
 
 
-@contextmanager
-def servers(store: str) -> Iterator[dict[str, str]]:
-    """Start broker and store and yield the environment that workers and client share.
+@dataclass(frozen=True)
+class Place:
+    """A database of one's own: where it is and which process serves it.
 
-    :param store: ``postgresql`` or ``sqlite``.
+    :param pid: None where there is none, as with SQLite.
     """
-    with ExitStack() as stack:
-        redis = stack.enter_context(EmbeddedRedis())
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="celeriac-bench-"))
-        if store == "postgresql":
-            from tests.servers import PostgresServer
 
-            postgres = PostgresServer()
-            postgres.start()
-            stack.callback(postgres.remove)
-            stack.callback(postgres.stop)
-            url = postgres.create_database()
-        else:
-            url = f"sqlite:///{folder}/bench.db"
-        root = str(Path(__file__).resolve().parent.parent)
-        yield {
-            **os.environ,
-            "BENCH_BROKER": redis.url,
-            "BENCH_STORE": url,
-            "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
-        }
+    url: str
+    pid: int | None
 
 
-@contextmanager
-def worker(environment: Mapping[str, str], *, pool: str = "prefork", concurrency: int = 2) -> Iterator[int]:
-    """Run one worker and yield its process id once it is ready."""
-    with tempfile.NamedTemporaryFile(prefix="celeriac-bench-", suffix=".log") as log:
-        command = [sys.executable, "-m", "celery", "-A", "benchmarks.app", "worker", "-P", pool, "-c", str(concurrency)]
-        process = subprocess.Popen(
-            [*command, "--without-mingle", "--without-gossip", "-l", "INFO"],
-            env=dict(environment),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            _ready(Path(log.name), process)
-            yield process.pid
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+class Servers:
+    """Servers shared by all peers of a run, each peer with databases of its own; a context manager."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._taken = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @cached_property
+    def folder(self) -> Path:
+        """A folder for files and logs, gone at the end."""
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="celeriac-bench-")))
+
+    @cached_property
+    def _redis(self) -> EmbeddedRedis:
+        return self._stack.enter_context(EmbeddedRedis())
+
+    @cached_property
+    def _postgres(self) -> PostgresServer:
+        counting = _counting()
+        server = self._stack.enter_context(PostgresServer(settings=counting))
+        if counting:
+            count_statements(server.url, on=False)
+            _run(server.url, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        return server
+
+    @cached_property
+    def _maria(self) -> MariaServer:
+        return self._stack.enter_context(MariaServer())
+
+    def broker(self) -> Place:
+        """Return a Redis database that nobody has yet.
+
+        :raises RuntimeError: all sixteen are taken.
+        """
+        if self._taken > 15:
+            raise RuntimeError("the Redis server has 16 databases, and all are taken")
+        url = f"{self._redis.url.rpartition('/')[0]}/{self._taken}"
+        self._taken += 1
+        return Place(url, self._redis.pid)
+
+    def database(self, kind: str) -> Place:
+        """Return an empty database of this kind, one of :data:`STORES`."""
+        if kind == "postgresql":
+            return Place(self._postgres.create_database(), self._postgres.pid)
+        if kind == "mariadb":
+            return Place(self._maria.create_database(), self._maria.pid)
+        file = Path(tempfile.mkdtemp(dir=self.folder), "bench.db")
+        return Place(f"sqlite:///{file}", None)
+
+    def said(self) -> dict[str, str]:
+        """Return how the servers that run are configured, in a line each."""
+        said: dict[str, str] = {}
+        if "_redis" in self.__dict__:
+            said["Redis"] = "a server for all peers, a database each; no snapshots, no append-only file"
+        if "_postgres" in self.__dict__:
+            shown = ", ".join(f"{name} {_run(self._postgres.url, f'SHOW {name}')}" for name in _POSTGRES)
+            said["PostgreSQL"] = f"a server for all peers, a database each; {shown}"
+        if "_maria" in self.__dict__:
+            url = f"mariadb+pymysql://root@127.0.0.1:{self._maria.port}/"
+            said["MariaDB"] = ", ".join(f"{name} {_run(url, f'SELECT @@{name}')}" for name in _MARIADB)
+        return said
 
 
-def _ready(log: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if b" ready." in log.read_bytes():
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(0.05)
-    raise RuntimeError(f"the worker did not start:\n{log.read_text()[-2000:]}")
+def _counting() -> dict[str, str]:
+    """Return the settings that let PostgreSQL count statements when asked to, where its extension is installed."""
+    programs = find_postgres()
+    if programs is None or not any(programs.parent.glob("lib/**/pg_stat_statements.*")):
+        return {}
+    return {"shared_preload_libraries": "pg_stat_statements"}
 
 
-def cpu_seconds(group: int) -> float:
-    """Return the CPU time, in seconds, of all living processes of a process group (Linux)."""
-    ticks = 0
-    for each in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = each.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group:
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+def _run(url: str, statement: str) -> Any:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            result = connection.execute(text(statement))
+            return result.scalar_one() if result.returns_rows else None
+    finally:
+        engine.dispose()

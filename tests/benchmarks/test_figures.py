@@ -1,0 +1,122 @@
+"""What samples come to."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import operations, summary, table
+from benchmarks.cases import CASES, Case, Goal
+from benchmarks.operations import WrongResult, tenths, verify
+from benchmarks.peers.catalogue import PEERS
+from benchmarks.peers.peer import Setting
+from benchmarks.rounds import Found
+
+CASE = Case(
+    name="chains",
+    title="chains",
+    operation="chains",
+    sizes={"count": 5, "length": 2},
+    figure="activities_per_second",
+    unit="activities/s",
+    more_is_better=True,
+    counts=True,
+    goals=(
+        Goal("activities_per_second", 1.0, at_least=True, against="celery-redis"),
+        Goal("cpu_total", 3.5),
+        Goal("milliseconds", 1.0),
+    ),
+)
+
+
+def found() -> Found:
+    return Found(
+        CASE,
+        {
+            "celeriac": [
+                {"activities_per_second": 90.0, "cpu_total": 4.0},
+                {"activities_per_second": 300.0, "cpu_total": 3.0},
+                {"activities_per_second": 100.0, "cpu_total": 3.2},
+            ],
+            "celery-redis": [
+                {"activities_per_second": 100.0, "cpu_total": 2.0},
+                {"activities_per_second": 100.0, "cpu_total": 2.0},
+                {"activities_per_second": 50.0, "cpu_total": 2.0},
+            ],
+        },
+        {"celeriac": {"statements": 2.5}},
+    )
+
+
+def report() -> summary.Report:
+    peers = [PEERS["celeriac"], PEERS["celery-redis"]]
+    return summary.report([found()], setting=Setting(), peers=peers, missing={}, servers={"Redis": "one"})
+
+
+def test_ratios_are_medians_of_the_rounds_ratios_not_ratios_of_medians() -> None:
+    made = report()["cases"]["chains"]["peers"]
+    assert made["celeriac"]["median"] == {"activities_per_second": 100.0, "cpu_total": 3.2}
+    assert made["celeriac"]["ratio"] is None
+    assert made["celery-redis"]["ratio"] == 2.0
+
+
+def test_goals_are_bounds_on_ratios_or_on_figures_and_unknown_where_nothing_was_measured() -> None:
+    ratio, cpu, absent = report()["cases"]["chains"]["goals"]
+    assert (ratio["value"], ratio["met"]) == (2.0, True)
+    assert (cpu["value"], cpu["met"]) == (3.2, True)
+    assert (absent["value"], absent["met"]) == (None, None)
+
+
+def test_a_bound_is_kept_where_it_is_reached() -> None:
+    assert Goal("x", 1.0, at_least=True).met(1.0)
+    assert not Goal("x", 1.0, at_least=True).met(0.99)
+    assert Goal("x", 1.0).met(1.0)
+    assert not Goal("x", 1.0).met(1.01)
+
+
+def test_tables_have_a_line_a_case_a_goal_and_a_peer() -> None:
+    assert list(table.tables(report())) == [
+        "| case | unit | celeriac | raw Celery, results in Redis |",
+        "|---|---|---:|---:|",
+        "| chains | activities/s | 100 | 100 (2 x) |",
+        "",
+        "| case | goal | celeriac | of the goal | met |",
+        "|---|---|---:|---:|---|",
+        "| chains | activities per second ≥ 1 x raw Celery, results in Redis | 2 | 2 | yes |",
+        "| chains | CPU total ≤ 3.5 | 3.2 | 0.914 | yes |",
+        "",
+        "| case | peer | CPU total, ms | CPU workers, ms | CPU client, ms | CPU broker, ms | CPU database, ms | CPU server, ms | statements |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| chains | celeriac | 3.2 |  |  |  |  |  | 2.5 |",
+        "| chains | raw Celery, results in Redis | 2 |  |  |  |  |  |  |",
+    ]
+
+
+def test_a_quick_run_prints_ratios_figures_costs_and_missed_goals() -> None:
+    assert summary.quick(report()) == {
+        "ratios": {"chains": {"celery-redis": 2.0}},
+        "figures": {"chains": {"celeriac": 100.0, "celery-redis": 100.0}},
+        "cpu_ms_per_activity": {"chains": {"celeriac": {"total": 3.2}, "celery-redis": {"total": 2.0}}},
+        "counted_per_activity": {"chains": {"celeriac": {"statements": 2.5}, "celery-redis": {}}},
+        "goals_missed": [],
+        "rounds": {"chains": 3},
+    }
+
+
+def test_a_sequence_is_cut_into_tenths() -> None:
+    ends = [number * 0.001 for number in range(90)] + [0.089 + number * 0.003 for number in range(1, 11)]
+    costs = tenths(ends)
+    assert [round(costs[f"tenth_{number}"], 6) for number in range(1, 11)] == [1.0] * 9 + [3.0]
+    assert round(costs["last_to_first_tenth"], 6) == 3.0
+
+
+@pytest.mark.parametrize(("found", "due"), [(9, 10), (True, 1), ([1, 2], [1, 1]), (None, 0)])
+def test_a_wrong_result_is_refused(found: object, due: object) -> None:
+    with pytest.raises(WrongResult, match="a wrong result"):
+        verify(found, due)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_each_case_asks_for_something_that_its_peers_offer(case: Case) -> None:
+    assert case.operation in operations.OPERATIONS
+    assert case.offered_by(PEERS["celeriac"])
+    assert all(goal.against in {None, *PEERS} for goal in case.goals)

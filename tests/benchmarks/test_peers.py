@@ -1,0 +1,66 @@
+"""Each peer does, in tiny sizes, everything that it offers, and its results are right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.instance import Instance
+from benchmarks.operations import NEEDS
+from benchmarks.peers.catalogue import PEERS
+from benchmarks.peers.driver import driver_class, offers
+from benchmarks.peers.peer import Peer, Setting
+from benchmarks.processes import BenchmarkError
+from benchmarks.servers import Servers
+
+pytestmark = [pytest.mark.slow, pytest.mark.acceptance]
+
+TINY = {
+    "chains": {"count": 2, "length": 3},
+    "alone": {"times": 2, "length": 2},
+    "fan_out": {"width": 5},
+    "row": {"length": 20},
+    "signals": {"times": 1},
+    "starts": {"count": 3},
+    "starts_at_once": {"count": 3},
+    "sleep": {"count": 2},
+    "wake": {},
+    "local_row": {"length": 5},
+    "local_fan_out": {"width": 5},
+    "replay": {"length": 10},
+}
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with Servers() as made:
+        yield made
+
+
+@pytest.mark.parametrize("peer", PEERS.values(), ids=PEERS)
+def test_a_peer_does_what_it_offers_and_does_it_right(peer: Peer, servers: Servers) -> None:
+    if peer.missing():
+        pytest.skip(f"not installed: pip install {' '.join(peer.missing())}")
+    instance = Instance(peer, Setting(), servers)
+    offered = [each for each in TINY if offers(driver_class(peer.driver), NEEDS[each])]
+    try:
+        for round_ in range(2):  # it works again after a rest
+            with instance.awake():
+                assert set(instance.roles()) >= {"client"}
+                for operation in offered if round_ else ["chains"]:
+                    figures = instance.ask(operation, **TINY[operation])
+                    assert all(value >= 0 for value in figures.values()), operation
+    finally:
+        instance.close()
+    assert "chains" in offered
+
+
+def test_what_fails_in_a_driver_is_said_aloud(servers: Servers) -> None:
+    instance = Instance(PEERS["celery-redis"], Setting(), servers)
+    try:
+        instance.start()
+        with pytest.raises(BenchmarkError, match=r"celery-redis, signals \{'times': 1\}:\n[\s\S]*NotOffered"):
+            instance.ask("signals", times=1)
+    finally:
+        instance.close()

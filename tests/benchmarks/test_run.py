@@ -1,0 +1,55 @@
+"""The command, from end to end in tiny sizes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import cases, cli
+from benchmarks.cases import CASES
+from benchmarks.peers.catalogue import PEERS
+
+
+@pytest.mark.slow
+@pytest.mark.acceptance
+def test_a_quick_run_compares_celeriac_with_raw_celery_and_makes_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cases.Case, "made_small", cases.Case.made_tiny)
+    target, page = tmp_path / "figures" / "run.json", tmp_path / "performance.md"
+    done = CliRunner().invoke(cli.main, ["run", "--quick", "--rounds", "1", "--json", str(target)])
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)
+    assert set(printed["ratios"]) == set(cases.QUICK)
+    assert printed["ratios"]["chains-10"]["celery-redis"] > 0
+    assert printed["cpu_ms_per_activity"]["chains-10"]["celeriac"]["total"] > 0
+    assert printed["counted_per_activity"]["chains-10"]["celeriac"]["broker_commands"] > 0
+    written = json.loads(target.read_text())
+    assert written["setting"] == {"store": "postgresql", "pool": "prefork", "concurrency": 2}
+    assert written["cases"]["chains-10"]["sizes"] == {"count": 10, "length": 10}
+    assert "fsync on" in written["servers"]["PostgreSQL"]
+    done = CliRunner().invoke(cli.main, ["report", str(target), "--to", str(page)])
+    assert done.exit_code == 0, done.output
+    assert "| chains of 10, 200 at once | activities/s |" in page.read_text()
+
+
+def test_a_peer_that_is_not_installed_is_said_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(PEERS["celery-redis"]), "missing", lambda _: ["celery"])
+    done = CliRunner().invoke(cli.main, ["run", "--peers", "celery-redis", "--cases", "chains-10", "--no-count"])
+    assert done.exit_code == 0, done.output
+    assert "not measured: celery-redis, because it is not installed: pip install celery" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--cases", "--peers"])
+def test_names_that_nothing_has_are_refused_with_those_there_are(option: str) -> None:
+    done = CliRunner().invoke(cli.main, ["run", option, "nothing"])
+    assert done.exit_code == 2
+    assert "there are: " in done.stderr
+
+
+def test_cases_are_chosen_by_name_or_beginning() -> None:
+    assert [each.name for each in cli._cases("row-1000,alone", ())] == ["alone-10", "alone-1", "row-1000", "row-10000"]
+    assert not any(each.long for each in cli._cases(None, [n for n, e in CASES.items() if not e.long]))
