@@ -49,13 +49,17 @@ def migrate(ctx: click.Context, *, check: bool, sql: bool, as_json: bool) -> Non
 
 
 def _check(ctx: click.Context, screen: Screen, store: SqlStore, *, as_json: bool) -> None:
-    from celeriac.stores.sql.migrations import HEAD  # noqa: PLC0415 - as above
+    from celeriac.stores.sql.versioning import HEAD, difference, is_fit, is_strange  # noqa: PLC0415 - as above
 
     found = version_of(store)
-    if found == HEAD:
-        _say(screen, f"the tables are up to date (version {HEAD})", version=found, as_json=as_json)
+    if is_fit(found):
+        _say(screen, f"the tables are up to date (version {found})", version=found, as_json=as_json)
         return
-    message = f"the tables are of version {found or _EMPTY}, this celeriac needs {HEAD}: run workflow migrate"
+    message = (
+        difference(found)
+        if is_strange(found)
+        else f"the tables are of version {found or _EMPTY}, this celeriac needs {HEAD}: run workflow migrate"
+    )
     if as_json:
         screen.json({"version": found, "needs": HEAD, "message": message})
         ctx.exit(1)
@@ -98,6 +102,7 @@ def statements_for(store: SqlStore) -> str:
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
 
     from celeriac.stores.sql import migrations  # noqa: PLC0415 - as above
+    from celeriac.stores.sql.versioning import is_fit  # noqa: PLC0415 - as above
 
     try:
         found, remark = version_of(store), ""
@@ -106,7 +111,7 @@ def statements_for(store: SqlStore) -> str:
             None,
             "-- The database could not be reached. These statements are for one without our tables.\n",
         )
-    if found == migrations.HEAD:
+    if is_fit(found):
         return f"-- The tables are up to date (version {found}).\n"
     tables, dialect = store.db.tables, store.db.engine.dialect.name
     config = Config()

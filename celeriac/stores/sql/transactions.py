@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn, TypeVar
 
-from sqlalchemy import ColumnElement, exc
+from sqlalchemy import ColumnElement, exc, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.expression import ClauseElement
@@ -22,6 +22,7 @@ from celeriac.stores.sql.drivers import driver_for
 from celeriac.stores.sql.faults import CommitUnknown, Fault, Undo, UniqueViolation
 from celeriac.stores.sql.schema import Tables
 from celeriac.stores.sql.statements import NOW, Family, Raw, Statement
+from celeriac.stores.sql.versioning import HOW, difference, is_strange, version_table
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -31,8 +32,6 @@ ATTEMPTS: Final = 8
 _FIRST_PAUSE: Final = 0.002  # seconds; doubled each time, with jitter
 _PATIENCE: Final = 10.0
 """Seconds after which it is not tried again, however few attempts there were."""
-
-MIGRATE: Final = "run: celery -A yourapp workflow migrate"
 
 
 class Session:
@@ -106,6 +105,8 @@ class Database:
         """Called with the text of each statement before it runs; for tests and benchmarks."""
         self._clock = clock or host_clock
         self.connections = Connections(engine, self.driver, connections)
+        self._version = str(select(version_table(tables.prefix, tables.schema).c.version_num).compile(engine))
+        self._version_seen = False
 
     def statement(self, clause: ClauseElement, columns: Sequence[str] | None = None) -> Statement:
         """Compile a statement for this database."""
@@ -204,6 +205,8 @@ class Database:
             connection: Any = pooled.dbapi_connection
             driver.prepare(connection)
             cursor = connection.cursor()
+            if not self._version_seen:
+                self._look_at_version(cursor)
             result = run(connection, Session(cursor, self._clock, self.trace), work)
             cursor.close()
             driver.restore(connection)
@@ -214,6 +217,22 @@ class Database:
             raise
         connections.give(pooled)
         return result
+
+    def _look_at_version(self, cursor: Any) -> None:
+        """Refuse tables that came after this code, once a process; what else may be wrong with them shows in their use.
+
+        :raises SchemaMismatch: this code does not know how to work with them.
+        """
+        try:
+            cursor.execute(self._version)
+            row = cursor.fetchone()
+        except Exception as error:
+            if self._fault(error) is not Fault.SCHEMA:
+                raise
+            return
+        if row is not None and is_strange(row[0]):
+            raise SchemaMismatch(difference(row[0]))
+        self._version_seen = row is not None
 
     def _put_away(self, pooled: PoolProxiedConnection, error: BaseException) -> None:
         if self._usable_after(error):
@@ -246,7 +265,7 @@ class Database:
             raise StoreUnavailable(f"the store was busy again and again: {_line(error)}") from error
         if fault is Fault.SCHEMA:
             raise SchemaMismatch(
-                f"the store's tables are absent or of another version ({_line(error)}); {MIGRATE}"
+                f"the store's tables are absent or of another version ({_line(error)}); {HOW}"
             ) from error
         raise error
 

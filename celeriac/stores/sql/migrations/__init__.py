@@ -11,38 +11,39 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Column, MetaData, String, Table, inspect, select
+from sqlalchemy import inspect, select
 from sqlalchemy.engine import URL, Connection, Engine
 
 from celeriac.errors import SchemaMismatch
 from celeriac.stores.sql.engine import make_engine
+from celeriac.stores.sql.migrations.locking import alone, changing, until_free
 from celeriac.stores.sql.schema import DEFAULT_PREFIX
+from celeriac.stores.sql.versioning import HEAD, difference, is_fit, is_later, is_ours, is_strange, version_table
 
 if TYPE_CHECKING:
     from celeriac.stores.sql.transactions import Database
 
-HEAD: Final = "0001"
-"""The version that this celeriac reads and writes."""
-_KNOWN: Final = frozenset({HEAD})
-_HOW: Final = "run: celery -A yourapp workflow migrate"
-_LOCK_LIMIT: Final = 60
-"""Seconds that one migration waits for another to end."""
+__all__ = ["HEAD", "current", "make_ready", "migrate"]
+
+_LOG: Final = logging.getLogger("celeriac.store")
 _alembic: Final = threading.Lock()
 """Alembic keeps the environment that it is in as a global of the process."""
 
 
 def migrate(target: str | URL | Engine, *, table_prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> str:
-    """Bring the tables up to this version of celeriac and return the version's name. Done twice, or at once,
-    is done once.
+    """Bring the tables up to this version of celeriac, while workers go on, and return the version they are of.
+
+    Done twice, or at once, is done once. Tables of a later version that this celeriac works with stay as they are.
 
     :param target: the store's URL, or an engine.
-    :raises SchemaMismatch: the tables are of a later version than this celeriac knows.
+    :raises SchemaMismatch: the tables are of a version that this celeriac does not know.
+    :raises StoreUnavailable: they, or another migration, stayed in the way for minutes.
     """
-    with _engine(target) as engine, _alembic, _locked(engine, table_prefix) as connection:
-        _upgrade(connection, table_prefix, schema)
-    return HEAD
+    with _engine(target) as engine, _alembic, alone(engine, table_prefix):
+        until_free(lambda: _upgrade(engine, table_prefix, schema))
+        return current(engine, table_prefix=table_prefix, schema=schema) or HEAD
 
 
 def current(target: str | URL | Engine, *, table_prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> str | None:
@@ -52,12 +53,12 @@ def current(target: str | URL | Engine, *, table_prefix: str = DEFAULT_PREFIX, s
 
 
 def make_ready(db: Database) -> None:
-    """See that the tables are there; create them where that asks nobody's leave, which is in SQLite.
+    """See that the tables are there; create or upgrade them where that asks nobody's leave, which is in SQLite.
 
     :raises SchemaMismatch: they are absent, or of another version.
     """
     tables = db.tables
-    query = db.statement(select(_version_table(tables.prefix, tables.schema).c.version_num))
+    query = db.statement(select(version_table(tables.prefix, tables.schema).c.version_num))
     found: str | None = None
     try:
         row = db.single(lambda session: session.row(query, {}))
@@ -65,20 +66,13 @@ def make_ready(db: Database) -> None:
     except SchemaMismatch:
         if db.dialect.name != "sqlite":
             raise
-    if found is None and db.dialect.name == "sqlite":
+    if is_fit(found):
+        if is_later(found):
+            _LOG.info("the store's tables are of version %s; this celeriac knows %s and works with them", found, HEAD)
+    elif db.dialect.name == "sqlite" and (found is None or is_ours(found)):
         migrate(db.engine, table_prefix=tables.prefix, schema=tables.schema)
-    elif found != HEAD:
-        raise SchemaMismatch(_difference(found))
-
-
-def _difference(found: str | None) -> str:
-    if found is None:
-        return f"the store's tables are not there yet; {_HOW}"
-    if found in _KNOWN:
-        return f"the store's tables are of version {found}, this celeriac needs {HEAD}; {_HOW}"
-    return (
-        f"the store's tables are of version {found}, which this celeriac (up to {HEAD}) does not know; upgrade celeriac"
-    )
+    else:
+        raise SchemaMismatch(difference(found))
 
 
 @contextmanager
@@ -93,39 +87,19 @@ def _engine(target: str | URL | Engine) -> Iterator[Engine]:
         engine.dispose()
 
 
-@contextmanager
-def _locked(engine: Engine, prefix: str) -> Iterator[Connection]:
-    """Open a transaction that excludes other migrations, and commit it."""
-    name = engine.dialect.name
-    level = "AUTOCOMMIT" if name == "sqlite" else "READ COMMITTED"
-    with engine.connect().execution_options(isolation_level=level) as connection, connection.begin():
-        lock = f"{prefix}migrate"
-        if name == "sqlite":
-            if not _driver_connection(connection).in_transaction:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield connection
-        elif name == "postgresql":
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_LIMIT}s'")
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext(%(lock)s))", {"lock": lock})
-            yield connection
-        else:
-            connection.exec_driver_sql("SELECT get_lock(%s, %s)", (lock, _LOCK_LIMIT))
-            try:
-                yield connection
-            finally:
-                connection.exec_driver_sql("SELECT release_lock(%s)", (lock,))
+def _upgrade(engine: Engine, prefix: str, schema: str | None) -> None:
+    with changing(engine) as connection:
+        found = _version(connection, prefix, schema)
+        if is_fit(found):
+            return
+        if is_strange(found):
+            raise SchemaMismatch(difference(found))
+        if engine.dialect.name != "sqlite":
+            connection.rollback()  # what has looked; each version is a transaction of its own
+        _run(connection, prefix, schema)
 
 
-def _driver_connection(connection: Connection) -> Any:
-    return connection.connection.dbapi_connection
-
-
-def _upgrade(connection: Connection, prefix: str, schema: str | None) -> None:
-    found = _version(connection, prefix, schema)
-    if found == HEAD:
-        return
-    if found is not None and found not in _KNOWN:
-        raise SchemaMismatch(_difference(found))
+def _run(connection: Connection, prefix: str, schema: str | None) -> None:
     # Only who migrates pays for loading it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
@@ -150,11 +124,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _version(connection: Connection, prefix: str, schema: str | None) -> str | None:
-    table = _version_table(prefix, schema)
+    table = version_table(prefix, schema)
     if not inspect(connection).has_table(table.name, schema=schema):
         return None
     return connection.scalar(select(table.c.version_num))
-
-
-def _version_table(prefix: str, schema: str | None) -> Table:
-    return Table(f"{prefix}alembic_version", MetaData(), Column("version_num", String(32)), schema=schema)

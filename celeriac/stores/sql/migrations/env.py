@@ -9,6 +9,7 @@ context.configure(
     connection=given["connection"],
     version_table=f"{given['prefix']}alembic_version",
     version_table_schema=given["schema"],
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()
