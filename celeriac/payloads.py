@@ -33,9 +33,15 @@ from celeriac.errors import InvalidCall, PayloadError
 Json = Any
 """A value made of dict (with str keys), list, str, int, float, bool and None."""
 
-_PLAIN: Final = (str, int, bool, type(None))
+_PLAIN: Final = (str, bool, type(None))
 _QUICK: Final = (int, bool, type(None))
 """What means the same to pydantic in Python and in JSON."""
+MAX_DEPTH: Final = 200
+"""How deep lists and mappings may lie in one another. What writes them may have more of the interpreter's stack left than
+what reads them, and a value that can't be read again holds its run.
+"""
+_MAX_INT: Final = 10**4000
+"""Beyond it Python itself refuses to write a whole number in decimal digits, or to read one (it does from 4,300 digits on)."""
 _DUMPS: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
 _TAGS: Final[dict[str, Callable[[Any], Any]]] = {
     "datetime": datetime.fromisoformat,
@@ -68,7 +74,10 @@ def check_size(value: Json, limit: int | None, what: str) -> int:
     """
     if limit is None:
         return 0
-    size = len(to_text(value))
+    try:
+        size = len(to_text(value))
+    except (ValueError, RecursionError) as error:
+        raise PayloadError(f"{what} can't be recorded: {error}") from None
     if size > limit:
         raise PayloadError(
             f"{what} would take {size:,} bytes, more than the {limit:,} that are recorded. Store it elsewhere (an object "
@@ -82,30 +91,54 @@ def from_text(text: str) -> Json:
     return json.loads(text)
 
 
-def plain(value: Any) -> Json:
+def is_shallow(value: Json) -> bool:
+    """Whether nothing in a JSON value lies deeper than :data:`MAX_DEPTH`; however deep it is, this takes no stack."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            item
+            for each in level
+            if type(each) in (list, dict)
+            for item in (each.values() if type(each) is dict else each)
+        ]
+        if not level:
+            return True
+    return False
+
+
+def plain(value: Any, room: int = MAX_DEPTH) -> Json:
     """Turn a value of unknown annotation into JSON.
 
-    :raises PayloadError: the value's type says nothing about how to write it.
+    :param room: how many levels of lists and mappings it may have.
+    :raises PayloadError: the value's type says nothing about how to write it, or it is too deep or too large to be read again.
     """
     kind = type(value)
     if kind in _PLAIN:
         return value
+    if kind is int:
+        if -_MAX_INT < value < _MAX_INT:
+            return value
+        raise PayloadError("a whole number of more than 4,000 digits can't be recorded; pass it as a text")
     if kind is float:
         return value if math.isfinite(value) else _tag("float", str(value))
+    if room <= 0:
+        raise PayloadError(
+            f"lists and mappings can't be recorded that lie more than {MAX_DEPTH} levels deep in one another"
+        )
     if kind is list:
-        return [plain(item) for item in value]
+        return [plain(item, room - 1) for item in value]
     if kind is dict:
-        return _plain_mapping(value)
-    return _plain_other(value)
+        return _plain_mapping(value, room - 1)
+    return _plain_other(value, room - 1)
 
 
-def _plain_mapping(value: Mapping[Any, Any]) -> Json:
+def _plain_mapping(value: Mapping[Any, Any], room: int) -> Json:
     if all(type(key) is str for key in value) and "__type__" not in value:
-        return {key: plain(item) for key, item in value.items()}
-    return _tag("object", [[plain(key), plain(item)] for key, item in value.items()])
+        return {key: plain(item, room) for key, item in value.items()}
+    return _tag("object", [[plain(key, room), plain(item, room)] for key, item in value.items()])
 
 
-def _plain_other(value: Any) -> Json:  # noqa: PLR0911 - one line a type reads best
+def _plain_other(value: Any, room: int) -> Json:  # noqa: PLR0911 - one line a type reads best
     if isinstance(value, datetime):
         return _tag("datetime", value.isoformat())
     if isinstance(value, date):
@@ -122,7 +155,7 @@ def _plain_other(value: Any) -> Json:  # noqa: PLR0911 - one line a type reads b
         return _tag("bytes", base64.b64encode(value).decode("ascii"))
     if type(value) in (tuple, set, frozenset):
         # A set has no order of its own: write it in one that any process repeats.
-        items = [plain(item) for item in value]
+        items = [plain(item, room) for item in value]
         return _tag(type(value).__name__, items if type(value) is tuple else sorted(items, key=to_text))
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)  # the same examples each time
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "untimed")
 
 
 def _missing(why: Exception) -> NoReturn:

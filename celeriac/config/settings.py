@@ -18,6 +18,7 @@ from celeriac.config.values import (
     Namespace,
     RedisUrl,
     SchemaName,
+    Secrets,
     Span,
     StoreUrl,
     Switch,
@@ -114,6 +115,13 @@ class Settings(BaseSettings):
 
     accept_channel_signals: Switch = True
     """Whether messages that other programs publish on the Redis channel are taken for signals."""
+
+    signal_secrets: Secrets | None = Field(default=None, repr=False)
+    """Secrets shared with those who publish signals, the newest first. Where there are any, only messages signed by one of
+    them are taken. None: all are."""
+
+    signal_max_age: Span = timedelta(minutes=5)
+    """How far the time that a signed message names may lie from this machine's clock, either way."""
 
     def __init__(
         self,

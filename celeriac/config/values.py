@@ -86,6 +86,27 @@ def _redis(value: str) -> str:
     return value
 
 
+def _secrets(value: Any) -> Any:
+    if isinstance(value, str):  # as the environment has them
+        value = [each.strip() for each in value.split(",")]
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ValueError("are a list of texts; in the environment with commas between them")
+    for each in value:
+        if not isinstance(each, str) or len(each) < SHORTEST_SECRET:
+            raise ValueError(
+                f"have {SHORTEST_SECRET} characters or more each. Make one with: "
+                "python -c 'import secrets; print(secrets.token_hex(32))'"
+            )
+        try:
+            each.encode()
+        except UnicodeEncodeError:
+            raise ValueError("are texts that UTF-8 can write") from None
+    return tuple(value)
+
+
+SHORTEST_SECRET = 16
+"""Characters."""
+
 Span = Annotated[timedelta, BeforeValidator(_span)]
 """A duration above zero, written as a timedelta or in seconds."""
 
@@ -115,3 +136,6 @@ StoreUrl = Annotated[str, AfterValidator(_store)]
 
 RedisUrl = Annotated[str, AfterValidator(_redis)]
 """The URL of a Redis, as redis-py takes it."""
+
+Secrets = Annotated[tuple[str, ...], BeforeValidator(_secrets)]
+"""Secrets that are shared with other programs, the newest first; a text has commas between them."""

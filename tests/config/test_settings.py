@@ -36,6 +36,8 @@ DEFAULTS = {
     "max_payload_bytes": 2_097_152,
     "event_limit_warning": 10_000,
     "accept_channel_signals": True,
+    "signal_secrets": None,
+    "signal_max_age": timedelta(minutes=5),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -10,25 +9,20 @@ from typing import Any, Final
 
 from celery import bootsteps, signals
 
-from celeriac.errors import CeleriacError, StoreUnavailable
+from celeriac.errors import CeleriacError
 from celeriac.executors.celery import events, forks, precautions
 from celeriac.executors.celery.activities import serve
+from celeriac.executors.celery.channel import ELECTION, SignalChannel
 from celeriac.executors.celery.hints import HintPipe
 from celeriac.executors.celery.internal import INTERNAL
 from celeriac.executors.celery.runtime import CeleryRuntime, runtime_of
 from celeriac.executors.celery.workflows import WorkflowTask
-from celeriac.orchestrator.client import new_id
-from celeriac.orchestrator.executor import Signal
 from celeriac.orchestrator.model import SECOND, micros
 
 _LOG: Final = logging.getLogger("celeriac.relay")
 
-ELECTION: Final = 15.0
-"""Seconds, at most, that a poller's place is held without being renewed."""
 TROUBLE_MOST: Final = 10.0
 """Seconds, at most, between looks at a store that is away."""
-HEARD_MOST: Final = 60.0
-"""Seconds that a signal from the bus waits for a store that is away."""
 
 
 def prepare(runtime: CeleryRuntime) -> None:
@@ -91,6 +85,10 @@ class CeleriacStep(bootsteps.StartStopStep):
 
     terminate = stop
 
+    def info(self, _worker: Any) -> dict[str, Any]:
+        """Return what ``celery inspect stats`` shows."""
+        return {} if self._threads is None else {"celeriac": {"signals_refused": self._threads.refused}}
+
 
 def _pool_name(worker: Any) -> str:
     pool = worker.pool_cls
@@ -108,11 +106,16 @@ class WorkerThreads:
         self.hostname = hostname
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="celeriac-relay", daemon=True)
-        self._unlisten: Any = None
+        self._channel: SignalChannel | None = None
         self._place: int | None = None
         self._candidate = -1
         self._elected_at = 0.0
         self._store_seen_at = time.monotonic()
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many messages on the channel of signals were refused, by reason."""
+        return {} if self._channel is None else self._channel.refusals.counts
 
     def start(self) -> None:
         """Start both."""
@@ -123,8 +126,8 @@ class WorkerThreads:
         self._over.set()
         if self.runtime.pipe is not None:
             self.runtime.pipe.tell(0)
-        if self._unlisten is not None:
-            self._unlisten()
+        if self._channel is not None:
+            self._channel.stop()
         self._thread.join(2.0)
 
     # -- the relay -----------------------------------------------------------------------------------------------------
@@ -155,8 +158,9 @@ class WorkerThreads:
         runtime.store.check()
         runtime.store.wake_blocked(runtime.namespace)
         _LOG.info("durable workflows: namespace %s, store ready", runtime.namespace)
-        if self._unlisten is None and runtime.bus is not None and runtime.settings.accept_channel_signals:
-            self._unlisten = runtime.bus.listen([f"celeriac:{runtime.namespace}:signals"], self._heard)
+        if self._channel is None and runtime.bus is not None and runtime.settings.accept_channel_signals:
+            self._channel = SignalChannel(runtime, self.hostname, self._over)
+            self._channel.listen(runtime.bus)
 
     def _let_others_renew(self) -> None:
         """Find the store back. Leases that ran out while nobody could renew them say nothing of those who hold them."""
@@ -223,47 +227,3 @@ class WorkerThreads:
         before the leases of what those were running have run out.
         """
         return min(ELECTION, self.runtime.settings.lease.total_seconds() / 2)
-
-    # -- signals from the bus ------------------------------------------------------------------------------------------
-
-    def _heard(self, channel: str, text: str) -> None:
-        """Record a signal that somebody published; with an id every listener may try, without one only the elected one."""
-        try:
-            data = json.loads(text)
-            workflow_id, name = data["workflow_id"], data["name"]
-            if not isinstance(workflow_id, str) or not isinstance(name, str):
-                _LOG.warning(
-                    "a message on %s is no signal (workflow_id and name must be strings): %.200r", channel, text
-                )
-                return
-        except (ValueError, KeyError, TypeError) as error:
-            _LOG.warning("a message on %s is no signal (%s): %.200r", channel, error, text)
-            return
-        key = data.get("id")
-        signal = Signal(
-            name=name,
-            payload=data.get("payload"),
-            sender_id=str(data.get("sender_id", "")),
-            key=new_id() if key is None else str(key),
-        )
-        deadline, pause = time.monotonic() + HEARD_MOST, 0.1
-        while not self._over.is_set():
-            try:
-                with forks.working():
-                    if key is not None or self._is_the_listener():
-                        self.runtime.client.deliver_signal(workflow_id, signal)
-            except StoreUnavailable as error:
-                if time.monotonic() > deadline:
-                    _LOG.warning("signal %r for workflow %r was lost: %s", name, workflow_id, error)
-                    return
-                self._over.wait(pause)
-                pause = min(pause * 2, 2.0)
-                continue
-            except CeleriacError as error:
-                _LOG.warning("signal %r for workflow %r was not taken: %s", name, workflow_id, error)
-            return
-
-    def _is_the_listener(self) -> bool:
-        """Whether this worker is the one that records what has no id."""
-        lease = f"{self.runtime.namespace}:channel"
-        return self.runtime.store.hold_lease(lease, self.hostname, lease=micros(ELECTION))
