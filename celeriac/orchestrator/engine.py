@@ -198,9 +198,10 @@ class Engine:
         definition = self._definition(view.run)
         if definition is None:
             return self._decline(view, token)
-        if view.claims > MAX_CLAIMS:
-            killed = f"the workflow kills its worker: {view.claims - 1} turns were begun and none came to an end"
-            return self._block(view, token, Held(killed))
+        killed = _killed(view)
+        if killed:
+            message = f"the workflow kills its worker: {killed} turns were begun and none came to an end"
+            return self._block(view, token, Held(message), killed=killed)
         try:
             with self._keep(Fence(run_id, TaskKind.TURN, 0, token)):
                 outcome = self._carry_out(view, definition, token, origin)
@@ -554,13 +555,15 @@ class Engine:
         event, failure = timed_out(started.get("timeout"))
         return self.close_at_once(run.namespace, run.run_id, WorkflowStatus.TIMED_OUT, event, failure)
 
-    def _block(self, view: TurnView, token: str, error: BaseException) -> TurnOutcome:
+    def _block(self, view: TurnView, token: str, error: BaseException, *, killed: int = 0) -> TurnOutcome:
         self.cache.drop(view.run.run_id)
         if self._close_overdue(view):
             return TurnOutcome.COMMITTED
         times = _times(view.run) + 1
         delay = min(BLOCKED_FIRST * 2 ** (times - 1), BLOCKED_MOST)
         reason = {**describe_block(error), "times": times, "since": (view.run.blocked or {}).get("since", view.now)}
+        if killed:
+            reason["killed"] = killed
         log = _LOG.warning if times == 1 else _LOG.debug
         log("workflow %s is held, not failed: %s", view.run.workflow_id, error)
         run = view.run
@@ -617,6 +620,16 @@ def _fault(error: Exception) -> RuntimeFault:
     fault = RuntimeFault(f"celeriac's own fault: {type(error).__name__}: {error}{where}")
     fault.__cause__ = error
     return fault
+
+
+def _killed(view: TurnView) -> int:
+    """Return how many turns were begun without coming to an end, if those are too many, else 0.
+
+    A run that has been held for that costs one worker each time that it is tried again, not as many as before.
+    """
+    before = int((view.run.blocked or {}).get("killed", 0))
+    lost = view.claims - 1
+    return before + lost if lost >= (1 if before else MAX_CLAIMS) else 0
 
 
 def _times(run: Run) -> int:

@@ -130,7 +130,11 @@ class Store(Protocol):
         ...
 
     def wake_blocked(self, namespace: str) -> int:
-        """Make the turns of all blocked runs due now, and return how many those were: perhaps there is new code."""
+        """Make the turns of blocked runs due now, and return how many those were: perhaps there is new code.
+
+        Not of those that kill their workers (``killed`` in what is noted as ``blocked``): each worker that starts because one
+        of them has killed it would be killed by it again.
+        """
         ...
 
     def set_status(self, run_id: str, status: WorkflowStatus) -> Delivery:

@@ -239,13 +239,14 @@ class InMemoryStore:
             return True
 
     def wake_blocked(self, namespace: str) -> int:
-        """Make the turns of all blocked runs due now."""
+        """Make the turns of blocked runs due now, but of those that kill their workers."""
         with self._lock:
             now, count = self._clock(), 0
             for entry in self._shelf.entries.values():
                 row = entry.tasks.get(TURN)
                 blocked = entry.run.status is WorkflowStatus.BLOCKED and entry.run.namespace == namespace
-                if blocked and row is not None and row.state is TaskState.QUEUED:
+                kills = "killed" in (entry.run.blocked or {})
+                if blocked and not kills and row is not None and row.state is TaskState.QUEUED:
                     self._shelf.put(entry, changed(row, due_at=now))
                     count += 1
             return count

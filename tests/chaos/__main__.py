@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from tests.chaos.brokers import BROKERS
 from tests.chaos.clerk import Clerk
 from tests.chaos.cluster import STORES
-from tests.chaos.faults import Havoc
-from tests.chaos.session import Progress, session
+from tests.chaos.havoc import Havoc
+from tests.chaos.session import Progress, Session, Wish
 
 _SHOW_EVERY = 0.25
 """Seconds between two pictures."""
@@ -62,22 +67,33 @@ def _picture(seconds: float, clerk: Clerk, havoc: Havoc, what: str) -> Table:
 @click.option("--every", default=3.0, show_default=True, help="The mean time between two faults, in seconds.")
 @click.option("--open", "open_at_once", default=80, show_default=True, help="How many runs are kept open.")
 @click.option("--store", default="postgresql", show_default=True, type=click.Choice(list(STORES)), help="The database.")
+@click.option("--broker", default="redis", show_default=True, type=click.Choice(list(BROKERS)), help="The broker.")
+@click.option("--earlier", help="The commit whose code worker six runs; looked for in the history unless given.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="The folder of the report, which is written as it goes."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def main(*, minutes: float, seed: int | None, every: float, open_at_once: int, store: str, as_json: bool) -> None:
-    """Run real workers on real servers under random faults, and compare what is recorded with what was done."""
+def main(*, report: Path | None, as_json: bool, minutes: float, seed: int | None, **wishes: Any) -> None:
+    """Run real workers on real servers under random faults, and compare what is recorded with what was done.
+
+    Ctrl-C, or SIGTERM, ends the faults; the comparison follows.
+    """
     seed = random.randrange(1_000_000) if seed is None else seed
+    folder = report or Path(tempfile.gettempdir(), f"chaos-{seed}-{os.getpid()}")
     # A shell starts what it starts with & deaf to this; workers would inherit that, and miss one that comes while they load.
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     console = Console(stderr=as_json)
+    console.print(f"The report is written to {folder}/report.md as it goes.", markup=False, highlight=False)
     with _screen(console) as progress:
-        report = session(
-            seconds=minutes * 60, seed=seed, every=every, open_at_once=open_at_once, progress=progress, store=store
-        )
+        session = Session(Wish(seconds=minutes * 60, seed=seed, **wishes), folder.resolve(), progress)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: session.enough())
+        done = session.play()
     if as_json:
-        click.echo(report.as_json())
+        click.echo(done.as_json())
     else:
-        report.show(console)
-    sys.exit(1 if report.violations else 0)
+        done.show(console)
+    sys.exit(1 if done.violations else 0)
 
 
 if __name__ == "__main__":

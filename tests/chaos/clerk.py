@@ -27,6 +27,8 @@ RETRY: Final = 0.1
 """Seconds between tries."""
 COUNT_EVERY: Final = 0.5
 """Seconds between looks at how many runs are open."""
+HELD: Final = 60.0
+"""Seconds for which a run that kills its workers is left among the others once it is held."""
 WITHIN: Final = 2.0
 """Seconds within which a run gets each of its signals, or its cancel."""
 
@@ -39,7 +41,8 @@ class Clerk:
 
     def __init__(self, shop: Any, broker: str, *, dice: random.Random, open_at_once: int) -> None:
         self._shop = shop
-        self._broker = redis.Redis.from_url(broker, socket_timeout=5)
+        # Without Redis nobody listens for signals that don't come by the store.
+        self._channel = redis.Redis.from_url(broker, socket_timeout=5) if broker.startswith("redis") else None
         self._dice = dice
         self._most = open_at_once
         self._planner = Planner(dice)
@@ -52,6 +55,8 @@ class Clerk:
         self.repeated = 0
         """How many calls did not learn whether they were recorded, and were made again."""
         self.open = 0
+        self.held_since = 0.0
+        """When the run that kills its workers was first seen to be held."""
         self.error: BaseException | None = None
 
     @property
@@ -131,13 +136,16 @@ class Clerk:
             self._later(at, lambda number=number, channel=channel: self._send(plan, number, channel=channel))  # type: ignore[misc]
         if plan.canceled:
             self._later(at + self._dice.uniform(0, WITHIN), lambda: self._cancel(plan))
+        if plan.deadly:
+            self._later(at + 1, lambda: self._put_an_end_to(plan))
 
     def _send(self, plan: Plan, number: int, *, channel: bool) -> None:
         """Send a signal; also by the channel, where whoever hears it records the same one."""
         key = f"{plan.workflow_id}:{number}"
-        if channel:
+        sender = self._channel
+        if channel and sender is not None:
             parcel = {"workflow_id": plan.workflow_id, "name": "parcel", "payload": number, "id": key}
-            self._surely(lambda: self._broker.publish("celeriac:chaos:signals", json.dumps(parcel)))
+            self._surely(lambda: sender.publish("celeriac:chaos:signals", json.dumps(parcel)))
         self._surely(lambda: self._signal(plan, number, key))
 
     def _signal(self, plan: Plan, number: int, key: str) -> None:
@@ -153,3 +161,17 @@ class Clerk:
             self._surely(lambda: self._shop.durable.handle(plan.workflow_id).cancel("chaos"))
         except WorkflowClosed:
             _LOG.info("%s was canceled by a call whose answer was lost", plan.workflow_id)
+
+    def _put_an_end_to(self, plan: Plan) -> None:
+        """Terminate a run that kills its workers, some time after it has been held for it."""
+        run = self._surely(lambda: self.store.find_run("chaos", workflow_id=plan.workflow_id))
+        held = "kills its worker" in (run.blocked or {}).get("message", "")
+        if held and not self.held_since:
+            self.held_since = time.monotonic()
+        if not self.held_since or (time.monotonic() - self.held_since < HELD and not self._enough.is_set()):
+            self._later(time.monotonic() + 1, lambda: self._put_an_end_to(plan))
+            return
+        try:
+            self._surely(lambda: self._shop.durable.handle(plan.workflow_id).terminate("it kills its workers"))
+        except WorkflowClosed:
+            _LOG.info("%s was terminated by a call whose answer was lost", plan.workflow_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
@@ -10,33 +9,25 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import redis
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from celeriac.embedded import EmbeddedRedis
 from celeriac.stores.sql import migrate
 from tests.acceptance.processes import REPOSITORY, LocalProcess
 from tests.acceptance.shop import FOLDER, LEDGER
+from tests.chaos.brokers import BROKERS
+from tests.chaos.earlier import earlier_release
+from tests.chaos.members import CREW, Diary, Member, Post, Span, jump, send, wrong_clock
 from tests.servers import PostgresServer
 from tests.stores.mariadb import MariaServer
 
 LEASE: Final = 2.0
 """Seconds."""
-QUEUES: Final = "celery,steps"
-CREW: Final = (
-    ("one", "prefork", 2, QUEUES),
-    ("two", "prefork", 2, "steps"),
-    ("three", "threads", 4, QUEUES),
-    ("four", "prefork", 2, QUEUES),
-)
-"""Name, pool, concurrency and queues of each worker."""
 
 
 STORES: Final[dict[str, Callable[[], PostgresServer | MariaServer]]] = {
@@ -52,59 +43,15 @@ _CUTTING: Final = {
 """How each database lists its connections, and how it ends one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A time during which something was the matter, by the monotonic clock."""
-
-    begun: float
-    ended: float
-    pids: frozenset[int] = frozenset()
-
-    def meets(self, begun: float, ended: float) -> bool:
-        """Whether the two have a moment in common."""
-        return self.begun <= ended and begun <= self.ended
-
-
-@dataclass
-class Member:
-    """A worker, which is started again whenever it has ended."""
-
-    name: str
-    pool: str
-    process: LocalProcess
-    busy: bool = False
-    """A fault has not been made good yet."""
-    deaths: int = 0
-
-    @property
-    def up(self) -> bool:
-        """Whether it runs."""
-        return self.process.status == "running"
-
-    def pids(self) -> list[int]:
-        """Return its processes, the first one first."""
-        return sorted(_group(self.process.pid), key=lambda pid: pid != self.process.pid)
-
-    def children(self) -> list[int]:
-        """Return the processes of its pool."""
-        return self.pids()[1:] if self.pool == "prefork" else []
-
-
-@dataclass
-class Diary:
-    """When what was the matter, as far as the verdict has to know."""
-
-    stops: list[Span] = field(default_factory=list)
-    outages: list[Span] = field(default_factory=list)
-    """Of the database, crashes all of them."""
-
-
 class Cluster:
-    """Broker, database and workers in a folder of their own; a context manager."""
+    """Broker, database and workers in a folder of their own; a context manager.
 
-    def __init__(self, store: str = "postgresql") -> None:
+    :param earlier: the code of worker six, as git names it; None looks for it.
+    """
+
+    def __init__(self, store: str = "postgresql", broker: str = "redis", earlier: str | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="celeriac-chaos-"))
-        self.broker = EmbeddedRedis()
+        self.broker = BROKERS[broker]()
         self.database: PostgresServer | MariaServer = STORES[store]()
         self.members: list[Member] = []
         self.diary = Diary()
@@ -112,6 +59,10 @@ class Cluster:
         self.broker_down = self.database_down = False
         self.keep = False
         """Leave the folder behind."""
+        self.left_out: list[str] = []
+        """What this machine can't do."""
+        self.earlier = ""
+        self._wanted = earlier
 
     @property
     def environment(self) -> dict[str, str]:
@@ -130,35 +81,71 @@ class Cluster:
         """The file that activities write to."""
         return self.folder / LEDGER
 
+    def clock(self, member: Member) -> Path:
+        """Return the file that says how wrong a worker's clock is."""
+        return self.folder / f"{member.name}.clock"
+
+    def set_clock_right(self, member: Member) -> None:
+        """Let a worker have the right time again."""
+        if self.clock(member).exists():
+            jump(self.clock(member), 0)
+
     def __enter__(self) -> Self:
+        try:
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _begin(self) -> None:
         self.broker.start()
         self.database.start()
         self.store = self.database.create_database()
         migrate(self.store)
-        for name, pool, concurrency, queues in CREW:
-            options = ["-n", f"{name}@chaos", "-P", pool, "-c", str(concurrency), "-Q", queues, "-l", "INFO"]
-            quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat"]
-            argv = [sys.executable, "-m", "celery", "-A", "tests.chaos.shop", "worker", *options, *quiet]
-            environment = {**self.environment, "PYTHONPATH": str(REPOSITORY)}
-            process = LocalProcess(name, argv, environment, self.folder, name)
-            self.members.append(Member(name, pool, process))
-        return self
+        self.earlier = earlier_release(self.folder / "earlier", self.environment, self._wanted)
+        if not self.earlier:
+            self.left_out.append("a worker with earlier code: the history has none that works with these tables")
+        for post in CREW:
+            self.members.append(Member(post, self._launch(post)))
+
+    def _launch(self, post: Post) -> LocalProcess:
+        options = ["-n", f"{post.name}@chaos", "-P", post.pool, "-c", str(post.concurrency), "-Q", post.queues]
+        quiet = ["-l", "INFO", "--without-mingle", "--without-gossip", "--without-heartbeat"]
+        argv = [sys.executable, "-m", "celery", "-A", "tests.chaos.shop", "worker", *options, *quiet]
+        code = self.folder / "earlier" if post.earlier and self.earlier else REPOSITORY
+        environment = {**self.environment, "PYTHONPATH": str(code), "CHAOS_SOFT": str(post.soft)}
+        if post.clock:
+            lies = wrong_clock(self.folder / f"{post.name}.clock")
+            if lies is None:
+                self.left_out.append("clocks that jump: libfaketime is not installed (apt install faketime)")
+            environment |= lies or {}
+        return LocalProcess(post.name, argv, environment, self.folder, post.name)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.keep = self.keep or error is not None
+        self.close()
+
+    def close(self) -> None:
+        """End everything, and remove what nobody wants to see."""
         for member in self.members:
             member.process.remove()
-        self.broker.stop()
+        self.broker.remove()
         self.database.remove()
-        if error is None and not self.keep:
+        if not self.keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def supervise(self) -> None:
-        """Start again who has ended without a fault that sees to it."""
-        for member in self.members:
-            if not member.up and not member.busy:
-                self.revive(member)
+    def supervise(self) -> list[str]:
+        """Start again who has ended without a fault that sees to it, and return who, and how it ended."""
+        ended = [each for each in self.members if not each.up and not each.busy]
+        told = [f"{each.name} ({each.pool}), exit code {each.process.exit_code}" for each in ended]
+        for member in ended:
+            # What kills the process that it runs in kills all of a worker without processes of its own.
+            self.keep = self.keep or member.process.exit_code != -signal.SIGKILL
+            self.revive(member)
+        return told
 
     def revive(self, member: Member) -> None:
         """Start a worker again."""
@@ -168,18 +155,15 @@ class Cluster:
 
     # -- faults of servers -----------------------------------------------------------------------------------------------
 
-    def flush_broker(self) -> None:
-        """Empty the broker."""
-        with redis.Redis.from_url(self.broker.url) as client:
-            client.flushall()
-
-    def stop_broker(self) -> None:
-        """Stop the broker, which keeps nothing."""
+    def crash_broker(self) -> None:
+        """Stop the broker by SIGKILL."""
         self.broker_down = True
-        self.broker.stop()
+        self.broker.crash()
 
-    def start_broker(self) -> None:
-        """Start it, empty."""
+    def start_broker(self, *, empty: bool) -> None:
+        """Start it again, with or without what it held."""
+        if empty:
+            self.broker.forget()
         self.broker.start()
         self.broker_down = False
 
@@ -210,28 +194,11 @@ class Cluster:
         """Stop processes where they are, and return when that was."""
         at = time.monotonic()
         for pid in pids:
-            _send(pid, signal.SIGSTOP)
+            send(pid, signal.SIGSTOP)
         return at
 
     def resume(self, pids: list[int], since: float) -> None:
         """Let them go on."""
         for pid in pids:
-            _send(pid, signal.SIGCONT)
+            send(pid, signal.SIGCONT)
         self.diary.stops.append(Span(since, time.monotonic(), frozenset(pids)))
-
-
-def _send(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _group(leader: int) -> list[int]:
-    """Return the processes of a group, from /proc."""
-    found = []
-    for each in Path("/proc").iterdir():
-        if each.name.isdigit():
-            with suppress(OSError, ValueError):
-                fields = (each / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[2]) == leader and fields[0] != "Z":
-                    found.append(int(each.name))
-    return found

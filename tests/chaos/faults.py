@@ -2,213 +2,214 @@
 
 from __future__ import annotations
 
-import heapq
 import os
-import random
 import signal
 import time
-from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from tests.chaos.cluster import LEASE, Cluster, Member
+from tests.chaos.cluster import LEASE
+from tests.chaos.havoc import Fault, Havoc
+from tests.chaos.members import Member, jump, stacks
 
 SHUTDOWN: Final = 45.0
 """Seconds that a worker may take to end when asked to; then it is killed, and counted as hung. A process of billiard's pool alone
 waits for half a minute for its last results to be read, by a parent that reads no more.
 """
+SUSPECT: Final = 25.0
+"""Seconds after which its stacks are taken down."""
+JUMPS: Final = (-3600.0, -30.0, -2.5, 2.5, 30.0, 3600.0)
+"""Seconds by which a clock is wrong from then on."""
 LOOK: Final = 0.1
 
 
-class Havoc:
-    """Strikes the cluster at random, the same way for the same dice.
+def _prefork(member: Member) -> bool:
+    return member.pool == "prefork"
 
-    :param every: the mean time between two faults in seconds.
-    """
 
-    def __init__(self, cluster: Cluster, dice: random.Random, *, every: float) -> None:
-        self.cluster = cluster
-        self.struck: Counter[str] = Counter()
-        self.hung: list[str] = []
-        self._dice = dice
-        self._every = every
-        self._next = time.monotonic() + dice.expovariate(1 / every)
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
-        self._number = 0
+def kill_worker(havoc: Havoc) -> str | None:
+    """SIGKILL a worker with all its processes."""
+    victim = havoc.victim()
+    if victim is None:
+        return None
+    victim.busy = True
+    victim.process.kill()
+    havoc.later(havoc.dice.uniform(0, 1.5), lambda: havoc.cluster.revive(victim))
+    return victim.name
 
-    def go_on(self) -> None:
-        """Strike if it is time to, and make good what is due."""
-        self.make_good()
-        if time.monotonic() < self._next:
+
+def kill_parent(havoc: Havoc) -> str | None:
+    """SIGKILL a worker's first process only."""
+    victim = havoc.victim(_prefork)
+    if victim is None:
+        return None
+    victim.busy = True
+    os.kill(victim.process.pid, signal.SIGKILL)
+    victim.process.wait(10)
+    havoc.later(havoc.dice.uniform(0, 1.5), lambda: havoc.cluster.revive(victim))
+    return victim.name
+
+
+def kill_child(havoc: Havoc) -> str | None:
+    """SIGKILL a process of a pool."""
+    victim = havoc.victim(_prefork)
+    children = victim.children() if victim else []
+    if victim is None or not children:
+        return None
+    child = havoc.dice.choice(children)
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    return f"{victim.name}, {child}"
+
+
+def stop_worker(havoc: Havoc) -> str | None:
+    """SIGSTOP a worker for longer than a lease."""
+    victim = havoc.victim()
+    return None if victim is None else _stop(havoc, victim, victim.pids())
+
+
+def stop_child(havoc: Havoc) -> str | None:
+    """SIGSTOP a process of a pool for longer than a lease."""
+    victim = havoc.victim(_prefork)
+    children = victim.children() if victim else []
+    if victim is None or not children:
+        return None
+    return _stop(havoc, victim, [havoc.dice.choice(children)])
+
+
+def _stop(havoc: Havoc, victim: Member, pids: list[int]) -> str:
+    victim.busy = True
+    since = havoc.cluster.stop(pids)
+
+    def resume() -> None:
+        havoc.cluster.resume(pids, since)
+        victim.busy = False
+
+    havoc.later(LEASE * havoc.dice.uniform(1.2, 2.5), resume)
+    return f"{victim.name}, {pids}"
+
+
+def warm_shutdown(havoc: Havoc) -> str | None:
+    """SIGTERM: it ends its tasks first."""
+    return _shut_down(havoc, havoc.victim(), signal.SIGTERM)
+
+
+def soft_shutdown(havoc: Havoc) -> str | None:
+    """SIGQUIT, where the worker gives its tasks some seconds before it cuts them off."""
+    return _shut_down(havoc, havoc.victim(lambda member: member.post.soft > 0), signal.SIGQUIT)
+
+
+def cold_shutdown(havoc: Havoc) -> str | None:
+    """SIGQUIT, where it gives them none."""
+    return _shut_down(havoc, havoc.victim(lambda member: not member.post.soft), signal.SIGQUIT)
+
+
+def _shut_down(havoc: Havoc, victim: Member | None, number: signal.Signals) -> str | None:
+    if victim is None:
+        return None
+    victim.busy = True
+    victim.process.kill(number)
+    since, told = time.monotonic(), False
+
+    def look() -> None:
+        nonlocal told
+        took = time.monotonic() - since
+        if victim.up and took > SUSPECT and not told:
+            told = True
+            _take_down(havoc, victim, f"{number.name} {took:.0f} s ago")
+        if victim.up and took < SHUTDOWN:
+            havoc.later(LOOK, look)
             return
-        self._next = time.monotonic() + self._dice.expovariate(1 / self._every)
-        names, weights = list(FAULTS), [weight for weight, _ in FAULTS.values()]
-        for _ in range(10):
-            name = self._dice.choices(names, weights)[0]
-            if FAULTS[name][1](self):
-                self.struck[name] += 1
-                return
+        if victim.up:
+            havoc.hung.append(f"{victim.name} ({victim.pool}) did not end within {SHUTDOWN:g} s of {number.name}")
+            havoc.told("hung", havoc.hung[-1])
+            victim.process.kill()
+        havoc.cluster.revive(victim)
 
-    def make_good(self) -> None:
-        """Make good what is due, and start workers that have ended by themselves."""
-        while self._agenda and self._agenda[0][0] <= time.monotonic():
-            heapq.heappop(self._agenda)[2]()
-        self.cluster.supervise()
-
-    @property
-    def over(self) -> bool:
-        """Whether everything has been made good."""
-        return not self._agenda
-
-    def _later(self, delay: float, what: Callable[[], None]) -> None:
-        self._number += 1
-        heapq.heappush(self._agenda, (time.monotonic() + delay, self._number, what))
-
-    def _victim(self, pool: str | None = None) -> Member | None:
-        fit = [each for each in self.cluster.members if each.up and not each.busy and pool in {None, each.pool}]
-        return self._dice.choice(fit) if fit else None
-
-    # -- workers ---------------------------------------------------------------------------------------------------------
-
-    def kill_worker(self) -> bool:
-        """SIGKILL a worker with all its processes."""
-        victim = self._victim()
-        if victim is None:
-            return False
-        victim.busy = True
-        victim.process.kill()
-        self._later(self._dice.uniform(0, 1.5), lambda: self.cluster.revive(victim))
-        return True
-
-    def kill_parent(self) -> bool:
-        """SIGKILL a worker's first process only."""
-        victim = self._victim("prefork")
-        if victim is None:
-            return False
-        victim.busy = True
-        os.kill(victim.process.pid, signal.SIGKILL)
-        victim.process.wait(10)
-        self._later(self._dice.uniform(0, 1.5), lambda: self.cluster.revive(victim))
-        return True
-
-    def kill_child(self) -> bool:
-        """SIGKILL a process of a pool."""
-        victim = self._victim("prefork")
-        children = victim.children() if victim else []
-        if not children:
-            return False
-        with suppress(ProcessLookupError):
-            os.kill(self._dice.choice(children), signal.SIGKILL)
-        return True
-
-    def stop_worker(self) -> bool:
-        """SIGSTOP a worker for longer than a lease."""
-        victim = self._victim()
-        if victim is None:
-            return False
-        self._stop(victim, victim.pids())
-        return True
-
-    def stop_child(self) -> bool:
-        """SIGSTOP a process of a pool for longer than a lease."""
-        victim = self._victim("prefork")
-        children = victim.children() if victim else []
-        if victim is None or not children:
-            return False
-        self._stop(victim, [self._dice.choice(children)])
-        return True
-
-    def _stop(self, victim: Member, pids: list[int]) -> None:
-        victim.busy = True
-        since = self.cluster.stop(pids)
-
-        def resume() -> None:
-            self.cluster.resume(pids, since)
-            victim.busy = False
-
-        self._later(LEASE * self._dice.uniform(1.2, 2.5), resume)
-
-    def warm_shutdown(self) -> bool:
-        """SIGTERM: it ends its tasks first."""
-        return self._shut_down(signal.SIGTERM)
-
-    def cold_shutdown(self) -> bool:
-        """SIGQUIT: it ends."""
-        return self._shut_down(signal.SIGQUIT)
-
-    def _shut_down(self, number: int) -> bool:
-        victim = self._victim()
-        if victim is None:
-            return False
-        victim.busy = True
-        victim.process.kill(number)
-        limit = time.monotonic() + SHUTDOWN
-
-        def look() -> None:
-            if victim.up and time.monotonic() < limit:
-                self._later(LOOK, look)
-                return
-            if victim.up:
-                self._give_up_on(victim, number)
-            self.cluster.revive(victim)
-
-        self._later(LOOK, look)
-        return True
-
-    def _give_up_on(self, victim: Member, number: int) -> None:
-        """Kill a worker that does not end, as any supervisor would; by then its log tells what all its processes were about."""
-        self.hung.append(f"{victim.name} did not end within {SHUTDOWN:g} s of {signal.Signals(number).name}")
-        victim.process.kill_group(
-            signal.SIGUSR1
-        )  # the first one prints its stacks, in the others it is the soft time limit
-        time.sleep(1)
-        victim.process.kill()
-
-    # -- servers ---------------------------------------------------------------------------------------------------------
-
-    def flush_broker(self) -> bool:
-        """FLUSHALL."""
-        if self.cluster.broker_down:
-            return False
-        self.cluster.flush_broker()
-        return True
-
-    def restart_broker(self) -> bool:
-        """Stop the broker, which keeps nothing, and start it after a while."""
-        if self.cluster.broker_down:
-            return False
-        self.cluster.stop_broker()
-        self._later(self._dice.uniform(0, 2), self.cluster.start_broker)
-        return True
-
-    def crash_database(self) -> bool:
-        """Stop the database without letting it tidy up, and start it after a while."""
-        if self.cluster.database_down:
-            return False
-        self.cluster.crash_database()
-        self._later(self._dice.uniform(0, 3), self.cluster.start_database)
-        return True
-
-    def cut_connections(self) -> bool:
-        """End connections to the database on its side."""
-        if self.cluster.database_down:
-            return False
-        self.cluster.cut_connections(self._dice.choice((0.3, 1.0)))
-        return True
+    havoc.later(LOOK, look)
+    return victim.name
 
 
-FAULTS: Final[dict[str, tuple[int, Callable[[Havoc], bool]]]] = {
-    "SIGKILL to a worker": (3, Havoc.kill_worker),
-    "SIGKILL to a parent": (2, Havoc.kill_parent),
-    "SIGKILL to a child": (4, Havoc.kill_child),
-    "SIGSTOP of a worker": (3, Havoc.stop_worker),
-    "SIGSTOP of a child": (2, Havoc.stop_child),
-    "SIGTERM (warm)": (2, Havoc.warm_shutdown),
-    "SIGQUIT (cold)": (2, Havoc.cold_shutdown),
-    "FLUSHALL": (2, Havoc.flush_broker),
-    "broker restarted": (2, Havoc.restart_broker),
-    "database crashed": (2, Havoc.crash_database),
-    "connections cut": (3, Havoc.cut_connections),
+def _take_down(havoc: Havoc, victim: Member, why: str) -> None:
+    """Write down what each thread of a worker that does not end is about."""
+    told = "".join(f"--- {pid}\n{stacks(pid)}\n" for pid in victim.pids())
+    with (havoc.cluster.folder / "stacks.txt").open("a") as file:
+        file.write(f"=== {victim.name}, {why}\n{told}\n")
+    havoc.cluster.keep = True
+    havoc.told("slow to end", f"{victim.name}, {why}")
+
+
+def clock_jump(havoc: Havoc) -> str | None:
+    """Set a worker's wall clock."""
+    victim = havoc.victim(lambda member: havoc.cluster.clock(member).exists())
+    if victim is None:
+        return None
+    by = havoc.dice.choice(JUMPS)
+    jump(havoc.cluster.clock(victim), by)
+    return f"{victim.name}, {by:+g} s"
+
+
+# -- servers ---------------------------------------------------------------------------------------------------------------
+
+
+def flush_broker(havoc: Havoc) -> str | None:
+    """FLUSHALL, or purging the queues."""
+    if havoc.cluster.broker_down:
+        return None
+    havoc.cluster.broker.flush()
+    return ""
+
+
+def restart_broker(havoc: Havoc) -> str | None:
+    """Crash the broker, and start it after a while with what it held."""
+    return _restart_broker(havoc, empty=False)
+
+
+def lose_broker(havoc: Havoc) -> str | None:
+    """Crash the broker, and start it after a while with nothing."""
+    return _restart_broker(havoc, empty=True)
+
+
+def _restart_broker(havoc: Havoc, *, empty: bool) -> str | None:
+    if havoc.cluster.broker_down:
+        return None
+    havoc.cluster.crash_broker()
+    havoc.later(havoc.dice.uniform(0, 2), lambda: havoc.cluster.start_broker(empty=empty))
+    return ""
+
+
+def crash_database(havoc: Havoc) -> str | None:
+    """Stop the database without letting it tidy up, and start it after a while."""
+    if havoc.cluster.database_down:
+        return None
+    havoc.cluster.crash_database()
+    havoc.later(havoc.dice.uniform(0, 3), havoc.cluster.start_database)
+    return ""
+
+
+def cut_connections(havoc: Havoc) -> str | None:
+    """End connections to the database on its side."""
+    if havoc.cluster.database_down:
+        return None
+    share = havoc.dice.choice((0.3, 1.0))
+    havoc.cluster.cut_connections(share)
+    return f"{share:.0%} of them"
+
+
+FAULTS: Final[dict[str, tuple[int, Fault]]] = {
+    "SIGKILL to a worker": (3, kill_worker),
+    "SIGKILL to a parent": (2, kill_parent),
+    "SIGKILL to a child": (4, kill_child),
+    "SIGSTOP of a worker": (3, stop_worker),
+    "SIGSTOP of a child": (2, stop_child),
+    "SIGTERM (warm)": (2, warm_shutdown),
+    "SIGQUIT (soft)": (2, soft_shutdown),
+    "SIGQUIT (cold)": (2, cold_shutdown),
+    "clock set": (2, clock_jump),
+    "broker emptied": (2, flush_broker),
+    "broker crashed": (2, restart_broker),
+    "broker crashed, all lost": (1, lose_broker),
+    "database crashed": (2, crash_database),
+    "connections cut": (3, cut_connections),
 }
-"""How often each kind comes, and what it does; False where it can't be just now."""
+"""How often each kind comes, and what it does."""

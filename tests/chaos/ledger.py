@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.cluster import LEASE, Diary
+from tests.chaos.cluster import LEASE
+from tests.chaos.members import Diary
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+DOSES: Final = 3
+"""How many attempts an activity has that always kills its worker."""
 FOR_EVER: Final = 86_400.0
 """Seconds that nobody waits for."""
 

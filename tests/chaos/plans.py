@@ -21,6 +21,7 @@ class Plan:
     :param near: of those that run in turns, in order.
     :param signals: how many it is sent; their payloads are counted from 0.
     :param canceled: it is canceled, and ends so.
+    :param deadly: its turns kill their workers, so that it is held until it is terminated.
     """
 
     workflow_id: str
@@ -32,10 +33,13 @@ class Plan:
     signals: int = 0
     timers: tuple[float, ...] = ()
     canceled: bool = False
+    deadly: bool = False
 
     @property
     def status(self) -> WorkflowStatus:
         """How the run has to end."""
+        if self.deadly:
+            return WorkflowStatus.TERMINATED
         return WorkflowStatus.CANCELED if self.canceled else WorkflowStatus.COMPLETED
 
 
@@ -59,11 +63,13 @@ class Planner:
             "canceled": self._canceled,
             "poisoned": self._poisoned,
             "single": self._single,
+            "toxic": self._toxic,
+            "deadly": self._deadly,
         }
-        self._weights: Final = (25, 12, 12, 20, 10, 12, 6, 1, 6)
+        self._weights: Final = (50, 24, 24, 40, 20, 24, 12, 2, 12, 1, 0)
 
     def plan(self) -> Plan:
-        """Make up a run: first one of each kind, then whatever comes."""
+        """Make up a run: first one of each kind, then whatever comes. One that kills its workers for good is enough."""
         kinds = list(self._kinds)
         first = self._made < len(kinds)
         kind = kinds[self._made] if first else self._dice.choices(kinds, self._weights)[0]
@@ -112,3 +118,11 @@ class Planner:
     def _single(self, name: str) -> Plan:
         number = self._dice.randrange(100)
         return Plan(name, "single", (number,), (number * number, "lost"), (number,))
+
+    def _toxic(self, name: str) -> Plan:
+        number = self._dice.randrange(100)
+        return Plan(name, "toxic", (number,), ("gave up",), (number,))
+
+    def _deadly(self, name: str) -> Plan:
+        number = self._dice.randrange(100)
+        return Plan(name, "deadly", (number,), (None,), (number,), deadly=True)

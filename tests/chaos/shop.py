@@ -15,13 +15,17 @@ from celery import Celery
 
 from celeriac import ActivityError, Celeriac, RetryPolicy, WorkflowContext, activity_context
 from tests.acceptance.shop import note
-from tests.chaos.numbers import FOR_EVER, is_flaky, takes
+from tests.chaos.numbers import DOSES, FOR_EVER, is_flaky, takes
 
 BROKER: Final = "CHAOS_BROKER"
 """The environment variable with the broker's URL. The store's is celeriac's own."""
 STEP_QUEUE: Final = "steps"
 
-app = Celery("chaos", broker=os.environ[BROKER], backend=os.environ[BROKER])
+_BROKER: Final = os.environ[BROKER]
+# RabbitMQ keeps no results, and no channel for signals: there all goes by the store.
+app = Celery("chaos", broker=_BROKER, backend=_BROKER if _BROKER.startswith("redis") else None)
+_IN_A_WORKER: Final = "CHAOS_SOFT" in os.environ
+app.conf.worker_soft_shutdown_timeout = float(os.environ.get("CHAOS_SOFT", "0"))
 app.conf.broker_connection_retry_on_startup = True
 app.conf.worker_cancel_long_running_tasks_on_connection_loss = False
 durable = Celeriac(app)
@@ -66,6 +70,14 @@ def poison(number: int) -> int:
     note("done")
     note("left")
     return number * number
+
+
+@durable.activity(name="toxin", retry=RetryPolicy(max_attempts=DOSES, initial_interval=0.05))
+def toxin(number: int) -> int:
+    """Kill the process that it runs in, each time."""
+    note("begun")
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
 
 
 @durable.workflow(name="row")
@@ -135,3 +147,21 @@ async def single(ctx: WorkflowContext, number: int) -> int | str:
     except ActivityError:
         return "lost"
     return result
+
+
+@durable.workflow(name="toxic")
+async def toxic(ctx: WorkflowContext, number: int) -> str:
+    """Do what kills its worker as often as it is attempted."""
+    try:
+        await ctx.execute_activity(toxin, number)
+    except ActivityError:
+        return "gave up"
+    return "survived"
+
+
+@durable.workflow(name="deadly")
+async def deadly(ctx: WorkflowContext, number: int) -> None:
+    """Do a step, and then kill the process that takes the turn, each time."""
+    await ctx.execute_activity(step, number)
+    if _IN_A_WORKER:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -11,8 +11,9 @@ import pytest
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.model import Run
 from celeriac.orchestrator.status import WorkflowStatus
-from tests.chaos.cluster import LEASE, Diary, Span
+from tests.chaos.cluster import LEASE
 from tests.chaos.ledger import Ledger
+from tests.chaos.members import Diary, Span
 from tests.chaos.plans import Plan
 from tests.chaos.verdict import _order, _timers
 

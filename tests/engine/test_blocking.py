@@ -131,6 +131,31 @@ def test_a_run_that_kills_its_worker_is_shown_as_one(env: Env) -> None:
     assert handle.result() == "done"
 
 
+def test_a_run_that_killed_its_workers_costs_one_of_them_each_time_it_is_tried_again(env: Env) -> None:
+    @env.workflow
+    async def flow(ctx: WorkflowContext) -> str:
+        return "done"
+
+    handle = env.start(flow)
+    env.executor.dispatcher.take()
+    store, engine = env.executor.store, env.executor.engine
+
+    def killed(times: int) -> str:
+        for n in range(times):
+            assert store.begin_turn(handle.run_id, token=f"dead {n}", lease=0, known=None) is not None
+        assert engine.turn(handle.run_id) is TurnOutcome.BLOCKED
+        blocked: Any = handle.describe().blocked
+        assert store.wake_blocked("local") == 0  # a worker that starts is not killed at once
+        return str(blocked["message"])
+
+    told = "the workflow kills its worker: {} turns were begun and none came to an end"
+    assert killed(MAX_CLAIMS) == told.format(MAX_CLAIMS)
+    assert killed(1) == told.format(MAX_CLAIMS + 1)
+    assert killed(1) == told.format(MAX_CLAIMS + 2)
+    assert engine.turn(handle.run_id) is TurnOutcome.COMMITTED
+    assert handle.result() == "done"
+
+
 def test_a_run_that_nobody_has_the_code_for_waits_and_is_shown_after_a_minute(env: Env) -> None:
     @env.workflow
     async def flow(ctx: WorkflowContext) -> str:

@@ -60,7 +60,11 @@ class Turns:
             )
         )
         # From the task rows to the runs: closed runs, of which there are many more, have no turn row.
-        blocked = exists().where(runs.c.run_id == tasks.c.run_id, runs.c.status == word(WorkflowStatus.BLOCKED))
+        blocked = exists().where(
+            runs.c.run_id == tasks.c.run_id,
+            runs.c.status == word(WorkflowStatus.BLOCKED),
+            func.coalesce(runs.c.blocked, "").not_like(text("killed")),
+        )
         self._wake_blocked = db.statement(
             update(tasks)
             .where(
@@ -140,8 +144,8 @@ class Turns:
         return self._db.write(work)
 
     def wake_blocked(self, namespace: str) -> int:
-        """Make the turns of all blocked runs due now."""
-        return self._db.change(self._wake_blocked, {"namespace": namespace})
+        """Make the turns of blocked runs due now, but of those that kill their workers."""
+        return self._db.change(self._wake_blocked, {"namespace": namespace, "killed": '%"killed":%'})
 
 
 def seen_up_to(run: Run, known: tuple[str, int] | None) -> int:

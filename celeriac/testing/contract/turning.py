@@ -262,6 +262,16 @@ class Turning(ContractBase):
         assert {run_id for run_id, _, _ in world.due()} == {run.run_id for run in runs}
         assert [world.everything(run) for run in others] == before
 
+    def test_a_run_that_kills_its_workers_is_not_woken_with_the_others(self, world: World) -> None:
+        run = world.start()
+        world.begin(run)
+        reason = {"reason": "Held", "message": "kills", "killed": 5}
+        assert world.store.release_turn(run.run_id, token="turn", delay=MINUTE, blocked=reason) is True
+        row = world.turn(run)
+        assert world.read(run).status is WorkflowStatus.BLOCKED
+        assert world.store.wake_blocked(world.namespace) == 0
+        assert world.turn(run) == row
+
     def test_a_blocked_run_s_turn_that_somebody_has_is_not_woken(self, world: World) -> None:
         run = world.blocked()
         world.begin(run)
