@@ -533,20 +533,29 @@ class LiveRun:
             self.alive = False
             self.loop.silent = True
             self.loop.close()
+            self._main = None
+            self.pending.clear()
+            self.timers.clear()
+            self.conditions.clear()
+            self.queries.clear()
+            self.local.pending.clear()
+            self.signals = SignalBuffer(self.loop)
 
     # -- looking in ----------------------------------------------------------------------------------------------------
 
-    def waits(self) -> list[str]:
+    def waits(self) -> Iterator[str]:
         """Name what the run waits for, each in a phrase."""
-        found = [f"activity {each.activity.name!r}" for each in self.pending.values()]
-        found += [f"local activity {each.activity.name!r}" for each in self.local.pending.values()]
-        found += [f"signal {name!r}" for name in self.signals.waited_for()]
-        found += ["a condition" for _, waiter in self.conditions if not waiter.done()]
-        found += [
-            f"timer until {moment(round(each.when() * SECOND)).isoformat(timespec='milliseconds')}"
-            for each in self.timers.values()
-        ]
-        return found
+        for each in self.pending.values():
+            yield f"activity {each.activity.name!r}"
+        for call in self.local.pending.values():
+            yield f"local activity {call.activity.name!r}"
+        for name in self.signals.waited_for():
+            yield f"signal {name!r}"
+        for _, waiter in self.conditions:
+            if not waiter.done():
+                yield "a condition"
+        for timer in self.timers.values():
+            yield f"timer until {moment(round(timer.when() * SECOND)).isoformat(timespec='milliseconds')}"
 
     def stack(self) -> list[str]:
         """Return where each of the run's tasks stands, as ``file:line in function``."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+from asyncio import format_helpers
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from celeriac.orchestrator.primitives import collector
@@ -29,6 +31,8 @@ Ts = TypeVarTuple("Ts")
 #: the clock has above a whole millisecond by less than this is noise, and must not make a timer of 3.000 s
 #: one of 3.001 s.
 _NOISE: Final = 0.001
+MANY_FINISHED: Final = 64
+"""So many finished tasks are held at most before the loop lets go of them, which it does after each step anyway."""
 
 
 class WorkflowTimer(asyncio.TimerHandle):
@@ -63,6 +67,23 @@ class WorkflowTimer(asyncio.TimerHandle):
         return object.__hash__(self)
 
 
+class WorkflowHandle(asyncio.Handle):
+    """A callback that is ready; made with fewer questions than asyncio's own, which asks for debug mode each time."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], loop: WorkflowLoop, context: Context | None
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+
 class WorkflowLoop(DeterministicLoop):
     """The event loop that the code of one run lives on.
 
@@ -89,8 +110,8 @@ class WorkflowLoop(DeterministicLoop):
         self._on_timer_started = on_timer_started
         self._on_timer_cancelled = on_timer_cancelled
         self._ready: deque[asyncio.Handle] = deque()
-        self._tasks: list[WorkflowTask[Any]] = []
-        self._many_tasks = 64
+        self._tasks: dict[WorkflowTask[Any], None] = {}
+        self._finished: list[asyncio.Future[Any]] = []
         self._errors: list[dict[str, Any]] = []
         self._handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
         self._running = False
@@ -122,9 +143,21 @@ class WorkflowLoop(DeterministicLoop):
         handle: asyncio.Handle | None
         while ready:
             handle = ready.popleft()
-            if not handle._cancelled:  # noqa: SLF001 - asyncio's loops do the same
-                handle._run()  # noqa: SLF001
+            if handle._cancelled:  # noqa: SLF001 - asyncio's loops do the same
+                continue
+            try:  # what its _run() does, without the call
+                handle._context.run(handle._callback, *handle._args)  # type: ignore[attr-defined]  # noqa: SLF001
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the next callback has its turn
+                self._complain(handle, error)
         handle = None  # an exception that is kept keeps this frame, and a failed task shall not be kept by it
+
+    def _complain(self, handle: asyncio.Handle, error: BaseException) -> None:
+        source = format_helpers._format_callback_source(handle._callback, handle._args)  # type: ignore[attr-defined]  # noqa: SLF001
+        self.call_exception_handler(
+            {"message": f"Exception in callback {source}", "exception": error, "handle": handle}
+        )
 
     def fire(self, handle: WorkflowTimer) -> None:
         """Make this timer's callback ready; nothing happens for one that has fired or was cancelled."""
@@ -153,6 +186,10 @@ class WorkflowLoop(DeterministicLoop):
         finally:
             leave_loop(outer)
         self._tasks.clear()
+        self._finished.clear()
+        # What refers to one another in a circle is left to the garbage collector, and there is a circle for each run.
+        self.on_idle = self._handler = None
+        self._on_timer_started = self._on_timer_cancelled = _nothing
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -215,7 +252,7 @@ class WorkflowLoop(DeterministicLoop):
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Let ``callback`` run after all that is ready."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = WorkflowHandle(callback, args, self, context)
         if not self._closed:
             self._ready.append(handle)
         return handle
@@ -244,10 +281,10 @@ class WorkflowLoop(DeterministicLoop):
 
     def keep(self, task: WorkflowTask[Any]) -> WorkflowTask[Any]:
         """Hold on to a task that was made without :meth:`create_task`, until it is done, and return it."""
-        self._tasks.append(task)
-        if len(self._tasks) > self._many_tasks:
+        self._tasks[task] = None
+        task.add_done_callback(self._finished.append)
+        if len(self._finished) > MANY_FINISHED:
             self._forget_finished_tasks()
-            self._many_tasks = max(64, 2 * len(self._tasks))
         return task
 
     def pending_tasks(self) -> list[asyncio.Task[Any]]:
@@ -255,7 +292,10 @@ class WorkflowLoop(DeterministicLoop):
         return [task for task in self._tasks if not task.done()]
 
     def _forget_finished_tasks(self) -> None:
-        self._tasks = [task for task in self._tasks if not task.done()]
+        finished = self._finished.copy()
+        self._finished.clear()  # and not replaced: the tasks know this one
+        for task in finished:
+            self._tasks.pop(task, None)  # type: ignore[call-overload]  # only tasks are told of
 
     def _finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
         # An async generator that was left before its end is closed by a task of its own, as on any asyncio
@@ -318,6 +358,10 @@ class WorkflowLoop(DeterministicLoop):
         self.default_exception_handler(context)
         if self._handler is not None and not self._closed:
             self._handler(self, context)
+
+
+def _nothing(*_: object) -> None:
+    """Stand in for those whom nobody tells any more."""
 
 
 def _stillborn(task: WorkflowTask[T]) -> WorkflowTask[T]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final
 
 from celeriac.activities.options import ActivityOptions
@@ -159,6 +160,7 @@ class Turn:
                 fitting.append(event)
         if fitting:
             self._conclude(self.live.apply(fitting[0], self.now, None, fitting[1:]), signals[0].number)
+            self._take_own(signals[0].number)
 
     def take_message(self, message: Message) -> None:
         """Apply a message that is not in the inbox: the outcome that this process has just brought about."""
@@ -173,6 +175,7 @@ class Turn:
         if isinstance(event, events.LocalActivityDelayed):
             self._add_timer(event.command, event.retry_at)
         self._take_local(event)
+        self._take_own(0)
 
     def _take_local(self, event: LocalEvent) -> None:
         if self.live.local.wants(event):
@@ -184,6 +187,10 @@ class Turn:
 
     def _apply_message(self, message: Message, number: int) -> None:
         _TAKE[message.kind](self, message, number)
+        self._take_own(number)
+
+    def _take_own(self, number: int) -> None:
+        """Apply what the turn itself brings about: the end of activities that were asked to stop before anybody saw them."""
         while self._own and not self.closed:
             self._step(self._own.pop(0), number)
 
@@ -388,7 +395,7 @@ class Turn:
             canceling=() if self.closed else self.canceling,
             result=self.result,
             failure=self.failure,
-            waits=() if self.closed else self.live.waits()[:MAX_WAITS],
+            waits=() if self.closed else tuple(islice(self.live.waits(), MAX_WAITS)),
             turn_token=turn_token,
             settles=settles,
             leave_due=leave_due,

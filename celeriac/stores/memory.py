@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import ClassVar
 
 from celeriac.errors import StoreError
@@ -140,7 +140,7 @@ class InMemoryStore:
         now = self._clock()
         number = entry.run.inbox_seq + 1
         entry.run = changed(entry.run, inbox_seq=number)
-        entry.inbox[number] = InboxItem(number, message, now)
+        entry.receive(InboxItem(number, message, now))
         turn = entry.tasks.get(TURN)
         if turn is None:  # a run that was saved without one
             return Delivery(DeliveryOutcome.DELIVERED, rows.ref(entry.run))
@@ -192,8 +192,7 @@ class InMemoryStore:
                 self._settle_tasks(entry, commit, now)
             else:
                 del self._shelf.open[entry.run.namespace, entry.run.workflow_id]
-                entry.inbox.clear()
-                entry.tasks.clear()
+                entry.close()
             namespace = entry.run.namespace
             for task in tasks:
                 self._shelf.put(entry, task if task.namespace == namespace else changed(task, namespace=namespace))
@@ -201,7 +200,7 @@ class InMemoryStore:
 
     def _settle_tasks(self, entry: Entry, commit: Commit, now: Micros) -> None:
         for number in commit.consumed:
-            entry.inbox.pop(number, None)
+            entry.consume(number)
         for key in commit.dropped:
             entry.tasks.pop(key, None)
         if commit.settles is not None:
@@ -539,14 +538,18 @@ def _check(commit: Commit) -> None:
 
 
 def _check_keys(entry: Entry, commit: Commit) -> None:
-    taken = set(entry.tasks) - set(commit.dropped) if commit.status.open else set()
+    if not commit.tasks:
+        return
+    leaving = set(commit.dropped)
     if commit.settles is not None:
-        taken.discard((commit.settles.kind, commit.settles.seq))
+        leaving.add((commit.settles.kind, commit.settles.seq))
+    taken: Container[tuple[TaskKind, int]] = entry.tasks if commit.status.open else ()
+    added = set()
     for task in commit.tasks:
         key = (task.kind, task.seq)
-        if key in taken:
+        if key in added or (key in taken and key not in leaving):
             raise ValueError(f"the run has a row {task.kind} {task.seq} already")
-        taken.add(key)
+        added.add(key)
 
 
 def _gate(entry: Entry | None, commit: Commit) -> CommitOutcome | None:

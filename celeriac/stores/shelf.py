@@ -51,6 +51,28 @@ class Entry:
     tasks: dict[tuple[TaskKind, int], Task] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
     """The keys of the recorded events."""
+    arrived: set[str] = field(default_factory=set)
+    """The keys of what waits in the inbox."""
+
+    def __post_init__(self) -> None:
+        self.arrived.update(item.message.key for item in self.inbox.values())
+
+    def receive(self, item: InboxItem) -> None:
+        """Put a message into the inbox."""
+        self.inbox[item.number] = item
+        self.arrived.add(item.message.key)
+
+    def consume(self, number: int) -> None:
+        """Take a message out of the inbox."""
+        item = self.inbox.pop(number, None)
+        if item is not None:
+            self.arrived.discard(item.message.key)
+
+    def close(self) -> None:
+        """Drop all that is left to do."""
+        self.inbox.clear()
+        self.arrived.clear()
+        self.tasks.clear()
 
     def record(self, events: Sequence[HistoryEvent]) -> None:
         """Append to the history."""
@@ -59,7 +81,7 @@ class Entry:
 
     def has_seen(self, key: str) -> bool:
         """Whether a message with this key waits in the inbox or has been recorded."""
-        return key in self.keys or any(item.message.key == key for item in self.inbox.values())
+        return key in self.keys or key in self.arrived
 
 
 class Shelf:

@@ -5,6 +5,7 @@ A seed repeats its schedule only with the version of the simulator that found it
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from celeriac.stores.memory import InMemoryStore
 from celeriac.testing.histories import compact
 
 STEP = ActivityDefinition("step")
+PATIENT = STEP.with_options({"cancellation": "wait"})
 
 
 class Stage:
@@ -212,3 +214,55 @@ def test_what_comes_in_while_a_turn_ends_blocked_is_tried_at_once() -> None:  # 
     stage = Stage(refuses, WorkflowSettings(blocks_on=(NotYet,)), Busy)
     stage.executor.drive(jump=False)
     assert stage.handle.status() is WorkflowStatus.COMPLETED
+
+
+async def canceled(step: asyncio.Future[Any]) -> str:
+    step.cancel()
+    try:
+        await step
+    except asyncio.CancelledError:
+        return "canceled"
+    return "not canceled"
+
+
+def test_an_activity_that_a_local_activitys_outcome_cancels_in_the_turn_that_scheduled_it_is_canceled() -> None:
+    # seed 1000204: the run waited for it for ever
+    def quickly() -> None: ...
+
+    async def gives_up(ctx: WorkflowContext) -> str:
+        step = ctx.execute_activity(PATIENT)
+        await ctx.execute_local_activity(quickly)
+        return await canceled(step)
+
+    stage = Stage(gives_up)
+    stage.turn()
+    assert stage.handle.result() == "canceled"
+    assert stage.story()[-3:] == [
+        "activity_cancel_requested step#1",
+        "activity_canceled step#1",
+        "workflow_completed -> 'canceled'",
+    ]
+
+
+def test_so_is_one_that_signals_cancel_that_are_taken_together() -> None:  # by looking, not by a seed
+    async def gives_up(ctx: WorkflowContext) -> str:
+        await ctx.execute_activity(STEP)
+        step = ctx.execute_activity(PATIENT)
+        await ctx.wait_signal("stop")
+        return await canceled(step)
+
+    stage = Stage(gives_up)
+    stage.turn()
+    stage.end(1)
+    stage.handle.signal("stop", 1)
+    stage.handle.signal("stop", 2)
+    stage.turn()
+    assert stage.handle.result() == "canceled"
+    assert stage.story()[-6:] == [
+        "activity_scheduled step#2()",
+        "signal_received stop(1)",
+        "signal_received stop(2) early",
+        "activity_cancel_requested step#2",
+        "activity_canceled step#2",
+        "workflow_completed -> 'canceled'",
+    ]

@@ -77,6 +77,14 @@ def test_the_command_line_reports_and_exits_with_0_when_nothing_was_found(
     assert "0 violations" in told
 
 
+def test_several_processes_find_what_one_does(capsys: pytest.CaptureFixture[str]) -> None:
+    alone = simulate(range(24), store=LightStore)
+    assert main(["--seeds", "24", "--jobs", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    counted = {name: told[name] for name in ("schedules", "steps", "decisions", "replayed", "faults")}
+    assert counted == {name: alone.as_json()[name] for name in counted}
+
+
 def test_an_interrupted_search_tells_what_it_has_found(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,16 +8,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from celeriac.stores.memory import InMemoryStore
+from celeriac.testing.simulate.jobs import MOST_SEEDS, search
 from celeriac.testing.simulate.light import LightStore
-from celeriac.testing.simulate.report import Report, simulate
+from celeriac.testing.simulate.report import Report
 
 STORES: Final = {"memory": InMemoryStore, "light": LightStore}
 
@@ -31,14 +32,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=options.json)
     seeds = _until(options.seconds, itertools.islice(itertools.count(options.start), options.seeds))
     report = Report()
-    with _showing(console, options.seeds) as show, suppress(KeyboardInterrupt):
-        simulate(
+    with _showing(console, options.seeds) as show:
+        search(
             seeds,
+            report,
             store=STORES[options.store],
+            jobs=options.jobs,
             stop_after=options.stop_after,
             whole_trace=options.trace,
-            on_schedule=show,
-            into=report,
+            on_progress=show,
+            most_seeds=min(max(options.seeds // (4 * options.jobs), 1), MOST_SEEDS),
         )
     if options.json:
         print(json.dumps(report.as_json(), indent=2))  # noqa: T201 - what was asked for
@@ -53,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--start", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--seed", type=int, default=None, help="this one schedule again, its trace from the beginning")
     parser.add_argument("--seconds", type=float, default=None, help="stop after so many seconds")
+    parser.add_argument("--jobs", type=int, default=1, help="how many processes search (default 1)")
     parser.add_argument("--stop-after", type=int, default=10, help="stop after so many violations (default 10)")
     parser.add_argument(
         "--store", choices=STORES, default="light", help="light shares values (default), memory sends all through JSON"
@@ -72,7 +76,7 @@ def _until(seconds: float | None, seeds: Iterable[int]) -> Iterator[int]:
 
 
 @contextmanager
-def _showing(console: Console, seeds: int) -> Iterator[object]:
+def _showing(console: Console, seeds: int) -> Iterator[Callable[[Report], None]]:
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=seeds)

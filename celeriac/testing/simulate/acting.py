@@ -107,15 +107,24 @@ class Actor:
             call = node["call"] = (activity_of(node), json.dumps(node))
         return self.ctx.execute_activity(*call)
 
+    def call(self, node: Node) -> Any:
+        """Return the future of a node's local activity."""
+        from celeriac.testing.simulate.localacts import LOCAL  # noqa: PLC0415 - the two know each other
 
-def activity_of(node: Node) -> ActivityDefinition:
+        call = node.get("call")
+        if call is None:
+            call = node["call"] = (activity_of(node, LOCAL), json.dumps(node))
+        return self.ctx.execute_local_activity(*call)
+
+
+def activity_of(node: Node, activity: ActivityDefinition = ACTIVITY) -> ActivityDefinition:
     """Return the activity of a node, with its options."""
-    key = f"{node['retry']} {node['options']}"
+    key = f"{activity.name} {node['retry']} {node['options']}"
     found = _ACTIVITIES.get(key)
     if found is None:
         if len(_ACTIVITIES) > 1000:
             _ACTIVITIES.clear()
-        found = ACTIVITY.with_options({"retry": RETRIES[node["retry"]], **node["options"]})
+        found = activity.with_options({"retry": RETRIES[node["retry"]], **node["options"]})
         _ACTIVITIES[key] = found
     return found
 
@@ -128,6 +137,13 @@ def failed(node: Node, error: ActivityError) -> NodeFailed:
 async def _act(actor: Actor, node: Node) -> Any:
     try:
         return await actor.schedule(node)
+    except ActivityError as error:
+        raise failed(node, error) from None
+
+
+async def _local(actor: Actor, node: Node) -> Any:
+    try:
+        return await actor.call(node)
     except ActivityError as error:
         raise failed(node, error) from None
 
@@ -246,6 +262,7 @@ async def _choice(actor: Actor, node: Node) -> list[Any]:
 
 ACT: Final[dict[str, Callable[[Actor, Node], Awaitable[Any]]]] = {
     "act": _act,
+    "local": _local,
     "timer": _timer,
     "signal": _signal,
     "stream": _stream,

@@ -44,6 +44,7 @@ class Acts:
     def __init__(self, world: World) -> None:
         self._world = world
         self.ledger: list[Entry] = []
+        self.local_ledger: list[Entry] = []
 
     def perform(self, process: Process, claim: Claim, text: str) -> list[int]:
         """Do what a node, read from its text, says its activity does, and return ``[id, attempt]``.

@@ -59,12 +59,15 @@ class History:
     def __init__(self, history: Sequence[HistoryEvent]) -> None:
         self.history = history
         self.canceled = False
+        self.locals: dict[int, int] = {}
+        """The attempt that brought each local activity's result, by its number."""
         self.outcomes: dict[int, Any] = {}
         """The attempt that brought each activity's result, by the activity's number; None where it brought none."""
         self._scheduled: dict[int, dict[str, Any]] = {}
         self._asked: set[int] = set()
         self._timers: dict[int, int] = {}
         self._attempt: dict[int, events.ActivityStarted] = {}
+        self._local_ends: set[int] = set()
         self._commands = 0
 
     def check(self) -> None:
@@ -100,16 +103,25 @@ class History:
                 self._began(event, recorded.at)
             case events.ActivityCompleted() | events.ActivityFailed() | events.ActivityCanceled():
                 self._end(event)
-            case events.TimerStarted():
-                self._timers[event.command] = event.fire_at
-            case events.TimerFired():
-                self._fired(event.timer, recorded.at)
-            case events.TimerCanceled():
-                if self._timers.pop(event.timer, None) is None:
-                    raise Violation(f"timer {event.timer} canceled when it was over")
+            case events.LocalActivityCompleted() | events.LocalActivityFailed():
+                self._end_local(event)
             case events.CancelRequested():
                 _must(not self.canceled, "the cancellation was delivered twice")
                 self.canceled = True
+            case _:
+                self._look_at_timer(event, recorded.at)
+
+    def _look_at_timer(self, event: events.Event, at: Micros) -> None:
+        match event:
+            case events.LocalActivityDelayed():
+                self._timers[event.command] = event.retry_at
+            case events.TimerStarted():
+                self._timers[event.command] = event.fire_at
+            case events.TimerFired():
+                self._fired(event.timer, at)
+            case events.TimerCanceled():
+                if self._timers.pop(event.timer, None) is None:
+                    raise Violation(f"timer {event.timer} canceled when it was over")
             case _:
                 pass
 
@@ -141,6 +153,16 @@ class History:
             if began is None or began.attempt != attempt:
                 raise Violation(f"activity {number}: the result of attempt {attempt} is recorded as that of {began}")
             self.outcomes[number] = attempt
+
+    def _end_local(self, event: events.LocalActivityCompleted | events.LocalActivityFailed) -> None:
+        number = event.command
+        _must(number not in self._local_ends, f"local activity {number} ended twice")
+        self._local_ends.add(number)
+        if isinstance(event, events.LocalActivityCompleted):
+            node, attempt = event.result
+            _must(node == read(event.args[0])["id"], f"local activity {number} has the result of node {node}")
+            _must(attempt == event.attempts, f"local activity {number}: attempt {attempt} recorded as {event.attempts}")
+            self.locals[number] = attempt
 
 
 # -- the end -------------------------------------------------------------------------------------------------------
@@ -203,6 +225,9 @@ def _check_ledger(world: World, run: Run, facts: History) -> None:
     for number, attempt in facts.outcomes.items():
         if attempt is not None and (number, attempt) not in done:
             raise Violation(f"activity {number} is recorded and was never done")
+    called = {(each.seq, each.attempt) for each in world.acts.local_ledger if each.run_id == run.run_id and each.ended}
+    for place in facts.locals.items():
+        _must(place in called, f"local activity {place[0]} is recorded and was never called")
 
 
 def _check_replay(world: World, story: Story, history: Sequence[HistoryEvent], run: Run) -> None:

@@ -68,6 +68,7 @@ class Weather:
     :param any_time: the same for those between calls.
     :param call_rate: how likely a call of a port meets one.
     :param hint_rate: how likely a hint meets one.
+    :param local_rate: how likely a local activity does, before its effect and after it.
     :param rate: how likely a decision of the scheduler is one.
     :param left: how many are still to come; with none left the world is calm.
     :param letting_go: how likely a call of a port lets others run before it, and after it.
@@ -81,6 +82,7 @@ class Weather:
     any_time: dict[Fault, float]
     call_rate: float
     hint_rate: float
+    local_rate: float
     rate: float
     left: int
     letting_go: float
@@ -105,6 +107,7 @@ class Weather:
             any_time=any_time,
             call_rate=expected / calls if at_calls else 0.0,
             hint_rate=min(expected / (2.0 * steps), 0.7) if at_hints else 0.0,
+            local_rate=min(expected / (4.0 * steps), 0.3),
             rate=expected / (2 * calls) if any_time else 0.0,
             left=round(1.5 * expected),
             letting_go=dice.pick((0.02, 0.1, 0.3, 0.6)),

@@ -72,7 +72,7 @@ def can_succeed(node: Node) -> bool:
     """Say whether there is any order of things in which a node comes to its end with a value."""
     children = node.get("children", ())
     match node["kind"]:
-        case "act":
+        case "act" | "local":
             return _may_return(node)
         case "seq" | "par" | "group":
             return all(map(can_succeed, children))
@@ -86,7 +86,7 @@ def can_succeed(node: Node) -> bool:
 
 def passes_failures(node: Node) -> bool:
     """Say whether a failure may come out of a node."""
-    return any(each["kind"] == "act" for each in walk(node))
+    return any(each["kind"] in {"act", "local"} for each in walk(node))
 
 
 def _may_return(node: Node) -> bool:
@@ -101,7 +101,7 @@ def kinds_of_failure(node: Node) -> set[str]:
         found.add("Fatal")
     if limited and node["fails"] >= _ATTEMPTS[node["retry"]]:
         found.add("Boom")
-    if limited:
+    if limited and node["kind"] == "act":
         found |= {"WorkerLostError", "ActivityTimeoutError"}
         if node["beats"]:
             found |= {"StoreUnavailable", "SoftLimit"}
@@ -281,6 +281,7 @@ def _choice(judge: Judge, node: Node, end: End, cancelable: bool) -> bool:
 
 ALLOW: Final[dict[str, Callable[[Judge, Node, End, bool], bool]]] = {
     "act": _act,
+    "local": _act,
     "timer": _timer,
     "signal": _signal,
     "stream": _stream,

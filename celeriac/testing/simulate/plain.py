@@ -31,6 +31,13 @@ def _act(actor: Actor, node: Node) -> Any:
         raise failed(node, error) from None
 
 
+def _local(actor: Actor, node: Node) -> Any:
+    try:
+        return actor.call(node).result()
+    except ActivityError as error:
+        raise failed(node, error) from None
+
+
 def _timer(actor: Actor, node: Node) -> str:
     actor.ctx.sleep(node["length"])
     return f"t{node['id']}"
@@ -81,6 +88,7 @@ def _guard(actor: Actor, node: Node) -> list[Any]:
 
 PLAIN: Final[dict[str, Callable[[Actor, Node], Any]]] = {
     "act": _act,
+    "local": _local,
     "timer": _timer,
     "signal": _signal,
     "stream": _stream,

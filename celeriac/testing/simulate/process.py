@@ -117,6 +117,7 @@ class Process:
             interrupts=(SoftLimit,),
             run_turn=self.turns.run,
             keep=self._keeping,
+            local=world.local,
         )
         self.attempts = SimAttempts(
             self.engine, _ATTEMPTS, draw=world.dice.random, sleep=world.hub.sleep, hooks=_no_hooks

@@ -7,6 +7,7 @@ own way, and :mod:`judging` one that says what may come of it. A further kind of
 kind           what it does
 =============  ====================================================================================
 ``act``        an activity: fails so often, then succeeds or gives up; may take long, beat, hang
+``local``      a local activity: the same, short
 ``timer``      sleeps
 ``signal``     waits for a signal of its own, perhaps not for ever
 ``stream``     takes several signals of one name, in order
@@ -112,6 +113,17 @@ def _act(grower: Grower) -> dict[str, Any]:
     return grown
 
 
+def _local(grower: Grower) -> dict[str, Any]:
+    dice = grower.dice
+    return {
+        "retry": dice.weigh({"forever": 5, "thrice": 2, "once": 2}),
+        "fails": dice.whole(1, 3) if dice.chance(0.2) else 0,
+        "ends": "fatal" if dice.chance(0.08) else "ok",
+        "takes": round(dice.span(0.001, 2), 3) if dice.chance(0.3) else 0.0,
+        "options": {"schedule_to_close": dice.span(0.5, 300)} if dice.chance(0.06) else {},
+    }
+
+
 def _takes(dice: Dice) -> float:
     length = dice.weigh({"nothing": 6, "little": 3, "long": 1})
     if length == "nothing":
@@ -166,6 +178,7 @@ def _timeout(grower: Grower, steps: int) -> dict[str, Any]:
 
 LEAVES: Final[dict[str, Callable[[Grower], dict[str, Any]]]] = {
     "act": _act,
+    "local": _local,
     "timer": _timer,
     "signal": _signal,
     "stream": _stream,
@@ -183,7 +196,15 @@ BRANCHES: Final[dict[str, Callable[[Grower, int], dict[str, Any]]]] = {
     "timeout": _timeout,
     "choice": _children,
 }
-LEAF_WEIGHTS: Final = {"act": 8.0, "timer": 1.5, "signal": 1.2, "stream": 0.4, "until": 0.5, "effect": 0.6}
+LEAF_WEIGHTS: Final = {
+    "act": 8.0,
+    "local": 1.2,
+    "timer": 1.5,
+    "signal": 1.2,
+    "stream": 0.4,
+    "until": 0.5,
+    "effect": 0.6,
+}
 BRANCH_WEIGHTS: Final = {
     "seq": 5.0,
     "par": 2.5,

@@ -52,6 +52,16 @@ class Report:
     faults: Counter[Fault] = field(default_factory=Counter)
     found: list[Found] = field(default_factory=list)
 
+    def add(self, other: Report) -> None:
+        """Count in what another part of the search has found."""
+        self.schedules += other.schedules
+        self.steps += other.steps
+        self.decisions += other.decisions
+        self.replayed += other.replayed
+        self.seconds += other.seconds
+        self.faults += other.faults
+        self.found += other.found
+
     @property
     def rate(self) -> float:
         """Schedules per second of the processor."""
@@ -79,6 +89,7 @@ def simulate(
     whole_trace: bool = False,
     on_schedule: Callable[[Report], None] = lambda _: None,
     into: Report | None = None,
+    collect_every: int = COLLECT_EVERY,
 ) -> Report:
     """Run one schedule a seed.
 
@@ -87,13 +98,14 @@ def simulate(
     :param whole_trace: keep the whole trace of a violation, not only its end.
     :param on_schedule: called after each schedule.
     :param into: the report to go on with, which is then known also when the search is interrupted.
+    :param collect_every: how many schedules leave their garbage lying before it is collected.
     """
     report = Report() if into is None else into
     with listening(), _collecting_seldom():
         for seed in seeds:
             began = time.thread_time()
             _one(report, seed, store, whole_trace=whole_trace)
-            if report.schedules % COLLECT_EVERY == 0:
+            if report.schedules % collect_every == 0:
                 gc.collect()
             report.seconds += time.thread_time() - began
             on_schedule(report)
@@ -122,7 +134,8 @@ def _one(report: Report, seed: int, store: type[InMemoryStore], *, whole_trace: 
 @contextmanager
 def _collecting_seldom() -> Iterator[None]:
     was_on = gc.isenabled()
-    gc.collect()
+    if was_on:
+        gc.collect()
     gc.freeze()  # what is there already need not be looked through again and again
     gc.disable()
     try:

@@ -106,7 +106,7 @@ class Hub:
         self.ready: list[Strand] = []
         self._home = getcurrent()
         self._numbers = itertools.count()
-        self._to_come: list[tuple[Micros, int, Callable[[], None]]] = []
+        self.to_come: list[tuple[Micros, int, Callable[[], None]]] = []
 
     # -- from the hub ----------------------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class Hub:
 
     def at(self, when: Micros, call: Callable[[], None]) -> None:
         """Have something called by the hub at a time of the clock."""
-        heappush(self._to_come, (when, next(self._numbers), call))
+        heappush(self.to_come, (when, next(self._numbers), call))
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Have something called by the hub so many seconds from now."""
@@ -148,11 +148,11 @@ class Hub:
     @property
     def next_at(self) -> Micros | None:
         """When the next thing is to happen, or None when nothing is."""
-        return self._to_come[0][0] if self._to_come else None
+        return self.to_come[0][0] if self.to_come else None
 
     def happen(self) -> None:
         """Call what is to happen next, whatever the time."""
-        heappop(self._to_come)[2]()
+        heappop(self.to_come)[2]()
 
     # -- from a strand ---------------------------------------------------------------------------------------------
 
@@ -195,6 +195,11 @@ class Hub:
         strand = self.current
         self.later(seconds, lambda: self.wake(strand))
         self.wait()
+
+
+def running_strand() -> Strand:
+    """Return the strand that is running."""
+    return cast(Strand, getcurrent().strand)
 
 
 class TurnLock:

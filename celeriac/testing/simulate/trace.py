@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from celeriac.orchestrator.model import SECOND, Claim, Commit, Created, Delivery, Micros, TurnView
+from celeriac.testing.simulate.scheduler import Strand
 
 SHOWN: Final = 60
 """How many of the last lines are kept."""
 _WIDE: Final = 160
 
-Line = tuple[Micros, str, str, str, Any, Any]
+Line = tuple[Micros, Strand | None, str, Any, Any]
+"""When, who, what was done, with what, and what came of it."""
 
 
 class Trace:
@@ -25,21 +27,19 @@ class Trace:
     def __init__(self, start: Micros, *, whole: bool = False) -> None:
         self._start = start
         self._lines: deque[Line] = deque(maxlen=None if whole else SHOWN)
-
-    def note(self, now: Micros, process: str, strand: str, what: str, given: Any = None, came: Any = None) -> None:
-        """Keep a line."""
-        self._lines.append((now, process, strand, what, given, came))
+        self.keep = self._lines.append
 
     def lines(self) -> list[str]:
         """Return the lines as text."""
         return [self._text(each) for each in self._lines]
 
     def _text(self, line: Line) -> str:
-        now, process, strand, what, given, came = line
+        now, strand, what, given, came = line
+        process, doing = ("", "") if strand is None else (strand.process.name, strand.name)
         arrow = "" if came is None else f" -> {_brief(came)}"
         told = "" if given is None else f"({', '.join(map(_brief, given))})"
         seconds = (now - self._start) / SECOND
-        return f"{seconds:>14.6f} {process:<9} {strand:<22} {what}{told}{arrow}"[:_WIDE]
+        return f"{seconds:>14.6f} {process:<9} {doing:<22} {what}{told}{arrow}"[:_WIDE]
 
 
 def _brief(value: Any) -> str:

@@ -128,13 +128,19 @@ class Watch:
         for kind, seq in commit.dropped:
             if kind is TaskKind.ACTIVITY:
                 self.leases.pop((commit.run_id, seq), None)
+        self._add(book, commit)
+        if not commit.status.open:
+            self._close(commit.run_id, book)
+        self._look(commit.run_id)
+
+    def _add(self, book: RunBook, commit: Commit) -> None:
+        """Take note of new rows. A local activity may be put off more than once, each time with another timer's row."""
         for task in commit.tasks:
             if task.kind is TaskKind.ACTIVITY:
                 retry = task.data.get("options", {}).get("retry", {})
                 self.limits[commit.run_id, task.seq] = retry.get("max_attempts")
-        if not commit.status.open:
-            self._close(commit.run_id, book)
-        self._look(commit.run_id)
+            elif task.kind is TaskKind.TIMER:
+                book.keys.discard(f"timer:{task.seq}")
 
     def _hold_against(self, book: RunBook, commit: Commit) -> None:
         """A commit that was taken: of an open run, at its version, and having seen whatever had come."""

@@ -13,6 +13,7 @@ from celeriac.errors import StoreUnavailable
 from celeriac.orchestrator.model import Micros
 from celeriac.orchestrator.ports import Hint, RunFinished
 from celeriac.testing.simulate.faults import Fault
+from celeriac.testing.simulate.scheduler import Crash
 
 if TYPE_CHECKING:
     from celeriac.testing.simulate.process import Process
@@ -39,17 +40,27 @@ class WiredStore:
         call = getattr(self._world.store, name)
         saw = self._world.watch.saw.get(name)
         process, world = self._process, self._world
+        weather, draw, let_go, note, clock = world.weather, world.dice.random, world.hub.let_go, world.note, world.clock
+        letting_go = weather.letting_go
 
-        def wired(*args: Any, **kwargs: Any) -> Any:
-            process.check_alive()
-            trouble = world.before_call(process, name)
-            if world.outage_until > world.clock.now:
+        def wired(*args: Any, **kwargs: Any) -> Any:  # the busiest function of a world, so it looks up and calls little
+            if not process.alive:
+                raise Crash
+            trouble = None
+            if weather.left > 0 and draw() < weather.call_rate:
+                trouble = world.trouble_before(process, name)
+            if draw() < letting_go:
+                let_go()
+            if world.outage_until > clock.now:
                 raise StoreUnavailable("the store is away (simulated)")
             came = call(*args, **kwargs)
-            world.note(name, args, came)
+            note(name, args, came)
             if saw is not None:
                 saw(came, *args, **kwargs)
-            world.after_call(process, trouble)
+            if trouble is not None:
+                world.trouble(process, trouble, "after it")
+            if draw() < letting_go:
+                let_go()
             return came
 
         self.__dict__[name] = wired

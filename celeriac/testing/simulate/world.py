@@ -18,6 +18,7 @@ from celeriac.testing.simulate.clients import Clients, Story
 from celeriac.testing.simulate.dice import Dice
 from celeriac.testing.simulate.faults import Fault, Weather
 from celeriac.testing.simulate.listener import listening
+from celeriac.testing.simulate.localacts import settings_of
 from celeriac.testing.simulate.network import Network
 from celeriac.testing.simulate.process import NAMESPACE, Process
 from celeriac.testing.simulate.programs import LEASE, Grower
@@ -64,6 +65,7 @@ class World:
         self.decisions = 0
         self.replays = seed % REPLAYED == 0
         self.acts = Acts(self)
+        self.local = settings_of(self)
         self._doomed: list[Process] = []
         self._began: dict[str, int] = {}
         EFFECTS.begin()
@@ -137,24 +139,25 @@ class World:
         if self.weather.left > 0:
             self._rough()
         goes_on = self._go_on()
-        while self._doomed:
-            self._bury(self._doomed.pop())
+        if self._doomed:
+            while self._doomed:
+                self._bury(self._doomed.pop())
             goes_on = True
         if self.watch.broken:
             raise Violation(self.watch.broken[0])
         return goes_on
 
     def _go_on(self) -> bool:
-        ready, dice = self.hub.ready, self.dice
-        due = self.hub.next_at
-        if due is not None and due <= self.clock.now and (not ready or dice.random() < 0.5):
-            self.hub.happen()
-        elif ready and (not self.network.waiting or dice.random() < 0.7):
-            self.hub.resume(ready.pop(int(dice.random() * len(ready))))
+        hub, draw = self.hub, self.dice.random
+        ready, to_come = hub.ready, hub.to_come
+        if to_come and to_come[0][0] <= self.clock.now and (not ready or draw() < 0.5):
+            hub.happen()
+        elif ready and (not self.network.waiting or draw() < 0.7):
+            hub.resume(ready.pop(int(draw() * len(ready))))
         elif self.network.waiting and (worker := self._taker()) is not None:
             worker.handle(self.network.take())
         elif ready:
-            self.hub.resume(ready.pop(int(dice.random() * len(ready))))
+            hub.resume(ready.pop(int(draw() * len(ready))))
         else:
             return self._idle()
         return True
@@ -185,11 +188,7 @@ class World:
 
     def note(self, what: str, given: Sequence[Any] | None, came: Any) -> None:
         """Keep a line of what the running strand does."""
-        strand = self.hub.running
-        if strand is None:
-            self.trace.note(self.clock.now, "", "", what, given, came)
-        else:
-            self.trace.note(self.clock.now, strand.process.name, strand.name, what, given, came)
+        self.trace.keep((self.clock.now, self.hub.running, what, given, came))
 
     # -- trouble -----------------------------------------------------------------------------------------------------
 
@@ -255,12 +254,20 @@ class World:
         weather, dice = self.weather, self.dice
         fault = None
         if weather.left > 0 and dice.random() < weather.call_rate:
-            fault = self._drawn(process)
-            if fault in BEFORE or (fault not in AFTER and dice.chance(0.5)):
-                self._trouble(process, fault, name)
-                fault = None
+            fault = self.trouble_before(process, name)
         if dice.random() < weather.letting_go:
             self.hub.let_go()
+        return fault
+
+    def trouble_before(self, process: Process, name: str) -> Fault | None:
+        """Let trouble strike a call of a port: now, or, returned, after it.
+
+        :raises Crash, SoftLimit, StoreUnavailable: before it.
+        """
+        fault = self._drawn(process)
+        if fault in BEFORE or (fault not in AFTER and self.dice.chance(0.5)):
+            self.trouble(process, fault, name)
+            return None
         return fault
 
     def _drawn(self, process: Process) -> Fault:
@@ -272,11 +279,15 @@ class World:
     def after_call(self, process: Process, fault: Fault | None) -> None:
         """Let others run, or trouble strike, after a strand's call of a port."""
         if fault is not None:
-            self._trouble(process, fault, "after it")
+            self.trouble(process, fault, "after it")
         if self.dice.random() < self.weather.letting_go:
             self.hub.let_go()
 
-    def _trouble(self, process: Process, fault: Fault | None, name: str) -> None:
+    def trouble(self, process: Process, fault: Fault | None, name: str) -> None:
+        """Let trouble strike a call of a port, or of a local activity, where it stands.
+
+        :raises Crash, SoftLimit, StoreUnavailable: as it does.
+        """
         if fault is None:
             return
         self.meet(fault)
