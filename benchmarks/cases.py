@@ -35,6 +35,7 @@ class Goal:
 class Case:
     """One piece of work.
 
+    :param wording: what it is called, with its sizes in braces.
     :param operation: the name of one of ``operations.OPERATIONS``.
     :param sizes: its arguments.
     :param small: the same for a quick run; empty: ``sizes``.
@@ -49,7 +50,7 @@ class Case:
     """
 
     name: str
-    title: str
+    wording: str
     operation: str
     sizes: Mapping[str, int]
     figure: str
@@ -64,9 +65,15 @@ class Case:
     only: frozenset[str] = field(default_factory=frozenset)
     long: bool = False
 
-    def activities(self, sizes: Mapping[str, int]) -> int:
-        """Return how many steps it takes with these sizes, or 0 where the cost of each says nothing."""
-        return prod(sizes.values()) if self.counts else 0
+    @property
+    def title(self) -> str:
+        """What it is called, with its sizes."""
+        return self.wording.format(**self.sizes)
+
+    @property
+    def activities(self) -> int:
+        """How many steps it takes, or 0 where the cost of each says nothing."""
+        return prod(self.sizes.values()) if self.counts else 0
 
     def made_small(self) -> Case:
         """Return the case with its small sizes."""
@@ -78,7 +85,7 @@ class Case:
 
     def offered_by(self, peer: Peer) -> bool:
         """Return whether a peer is asked."""
-        if self.only and peer.name not in self.only:
+        if (self.only and peer.name not in self.only) or (peer.cases and self.name not in peer.cases):
             return False
         return offers(driver_class(peer.driver), NEEDS[self.operation])
 
@@ -86,7 +93,7 @@ class Case:
 def _chains(length: int, count: int, *goals: Goal) -> Case:
     return Case(
         name=f"chains-{length}",
-        title=f"chains of {length}, {count} at once",
+        wording="chains of {length}, {count:,} at once",
         operation="chains",
         sizes={"count": count, "length": length},
         figure="activities_per_second",
@@ -102,7 +109,7 @@ def _chains(length: int, count: int, *goals: Goal) -> Case:
 def _alone(length: int, times: int, *goals: Goal) -> Case:
     return Case(
         name=f"alone-{length}",
-        title=f"a chain of {length}, alone",
+        wording="a chain of {length}, alone",
         operation="alone",
         sizes={"times": times, "length": length},
         figure="milliseconds",
@@ -117,7 +124,7 @@ def _alone(length: int, times: int, *goals: Goal) -> Case:
 def _fan_out(width: int, *goals: Goal, long: bool = False) -> Case:
     return Case(
         name=f"fan-out-{width}",
-        title=f"fan-out of {width:,}",
+        wording="fan-out of {width:,}",
         operation="fan_out",
         sizes={"width": width},
         figure="activities_per_second",
@@ -129,16 +136,20 @@ def _fan_out(width: int, *goals: Goal, long: bool = False) -> Case:
     )
 
 
-def _row(length: int, *, only: frozenset[str] = frozenset(), long: bool = False) -> Case:
+def _row(
+    length: int, *, only: frozenset[str] = frozenset(), long: bool = False, concurrency: int | None = None
+) -> Case:
     return Case(
-        name=f"row-{length}",
-        title=f"{length:,} in a row",
+        name=f"row-{length}" + (f"-by-{concurrency}" if concurrency else ""),
+        wording="{length:,} in a row" + (f", {concurrency} processes" if concurrency else ""),
         operation="row",
         sizes={"length": length},
         figure="milliseconds_per_activity",
         unit="ms per activity",
         counts=True,
         goals=(Goal("last_to_first_tenth", 1.1),),
+        tiny={"length": min(length, 200)},
+        concurrency=concurrency,
         only=only,
         long=long,
     )
@@ -147,7 +158,7 @@ def _row(length: int, *, only: frozenset[str] = frozenset(), long: bool = False)
 def _asleep(count: int, *, idle: float, only: frozenset[str] = frozenset(), long: bool = False) -> Case:
     return Case(
         name=f"asleep-{count}",
-        title=f"{count:,} sleeping runs",
+        wording="{count:,} sleeping runs",
         operation="sleep",
         sizes={"count": count},
         figure="idle_percent_of_a_core",
@@ -161,7 +172,6 @@ def _asleep(count: int, *, idle: float, only: frozenset[str] = frozenset(), long
 
 _RAW: Final = "celery-redis"
 _OURS: Final = frozenset({"celeriac"})
-_LOCALLY: Final = Goal("milliseconds_per_activity", 0.5), Goal("activities_per_second", 2000.0, at_least=True)
 
 _CASES: Final = (
     _chains(
@@ -177,11 +187,12 @@ _CASES: Final = (
     _fan_out(1000, Goal("activities_per_second", 1.0, at_least=True, against=_RAW)),
     _fan_out(10_000, long=True),
     _row(1000),
+    _row(1000, only=_OURS, concurrency=8),  # each has its copy of the run, and catches up with what seven others did
     _row(3000, only=_OURS),
     _row(10_000, only=_OURS, long=True),
     Case(
         name="signal",
-        title="signal to result",
+        wording="signal to result",
         operation="signals",
         sizes={"times": 20},
         small={"times": 5},
@@ -192,7 +203,7 @@ _CASES: Final = (
     ),
     Case(
         name="starts",
-        title="starts, one by one",
+        wording="starts, one by one",
         operation="starts",
         sizes={"count": 300},
         figure="starts_per_second",
@@ -201,26 +212,48 @@ _CASES: Final = (
     ),
     Case(
         name="local-row-1000",
-        title="1,000 local activities in a row",
+        wording="{length:,} local activities in a row",
         operation="local_row",
         sizes={"length": 1000},
         figure="milliseconds_per_activity",
         unit="ms per activity",
         counts=True,
-        goals=_LOCALLY[:1],
+        goals=(Goal("milliseconds_per_activity", 0.5),),
     ),
     Case(
         name="local-fan-out-1000",
-        title="1,000 local activities at once",
+        wording="{width:,} local activities at once",
         operation="local_fan_out",
         sizes={"width": 1000},
         figure="activities_per_second",
         unit="activities/s",
         more_is_better=True,
         counts=True,
-        goals=_LOCALLY[1:],
+        goals=(Goal("activities_per_second", 2000.0, at_least=True),),
+    ),
+    Case(
+        name="replay",
+        wording="{length:,} activities replayed from cold",
+        operation="replay",
+        sizes={"length": 1000},
+        tiny={"length": 100},
+        figure="microseconds_per_event",
+        unit="us per event",
+        goals=(Goal("microseconds_per_event", 20.0),),
+    ),
+    Case(
+        name="starts-at-once",
+        wording="{count:,} starts in one call",
+        operation="starts_at_once",
+        sizes={"count": 1000},
+        tiny={"count": 10},
+        figure="starts_per_second",
+        unit="starts/s",
+        more_is_better=True,
+        goals=(Goal("starts_per_second", 1000.0, at_least=True),),
     ),
     _asleep(2000, idle=5.0),
+    _asleep(100_000, idle=20.0, only=_OURS, long=True),
 )
 CASES: Final[Mapping[str, Case]] = {each.name: each for each in _CASES}
 QUICK: Final = ("chains-10", "alone-10", "fan-out-100", "signal")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -63,7 +63,9 @@ def run(
     until = begun + _QUICK_LIMIT if quick else inf
     if quick:
         wanted_cases = [each.made_small() for each in wanted_cases]
-    made = measure(there, wanted_cases, Setting(store, pool, concurrency), rounds, missing, until=until, count=count)
+    counted = (QUICK[:1] if quick else list(CASES)) if count else ()
+    setting = Setting(store, pool, concurrency)
+    made = measure(there, wanted_cases, setting, rounds, missing, until=until, counted=counted)
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(made, indent=1) + "\n")
@@ -78,20 +80,24 @@ def measure(
     missing: Mapping[str, Sequence[str]],
     *,
     until: float = inf,
-    count: bool = True,
+    counted: Collection[str] = (),
 ) -> summary.Report:
-    """Run cases with peers and return the report, with a bar on standard error."""
-    steps = sum(each.offered_by(peer) for each in cases for peer in peers)
+    """Run cases with peers and return the report, with a bar on standard error.
+
+    :param counted: the names of cases that are done once more, in a pass that counts and is not timed.
+    """
+    steps = sum(
+        each.offered_by(peer) * (rounds + (each.counts and each.name in counted)) for each in cases for peer in peers
+    )
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar, Bench(peers, setting) as bench:
-        task = bar.add_task("starting", total=steps * (rounds + (1 if count else 0)))
+        task = bar.add_task("starting", total=steps)
 
         def step(what: str) -> None:
             bar.update(task, advance=1, description=what)
 
         found = [Found(case) for case in cases]
-        if count:  # first, so that it warms up too
-            bench.count(found, step=step)
+        bench.count([each for each in found if each.case.name in counted], step=step)
         bench.measure(found, rounds, until=until, step=step)
         return summary.report(found, setting=setting, peers=peers, missing=missing, servers=bench.servers.said())
 
@@ -119,8 +125,11 @@ def _chosen(text: str | None, there: Mapping[str, T], default: Iterable[str]) ->
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--to", "target", type=click.Path(path_type=Path), default=Path("docs/performance.md"), show_default=True)
 def report(files: tuple[Path, ...], target: Path) -> None:
-    """Write the page of one or more runs."""
-    from benchmarks.report import page
+    """Write the page of one or more runs, and beside it, in a folder, their plots."""
+    from benchmarks.plots import draw
+    from benchmarks.report import page, slug
 
     reports: list[dict[str, Any]] = [json.loads(each.read_text()) for each in files]
-    target.write_text(page(reports))
+    drawn = {slug(each): draw(each, target.parent / target.stem, slug(each)) for each in reports}
+    plots = {name: [each.relative_to(target.parent) for each in files] for name, files in drawn.items()}
+    target.write_text(page(reports, plots))

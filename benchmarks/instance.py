@@ -9,16 +9,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from benchmarks import temporal_server
 from benchmarks.peers.peer import Peer, Rest, Setting
 from benchmarks.processes import BenchmarkError, Child
 from benchmarks.resources import processor
 from benchmarks.resources.broker import RedisCounter
 from benchmarks.resources.database import PostgresCounter, counter_for
+from benchmarks.resources.wire import Relay
 from benchmarks.servers import Servers
 
-OwnServer = Callable[[Servers, Path, str], tuple[Child, str]]
-OWN_SERVERS: Final[dict[str, OwnServer]] = {}
+OwnServer = Callable[[Path], tuple[Child, str]]
+OWN_SERVERS: Final[Mapping[str, OwnServer]] = {
+    "temporal-file": lambda log: temporal_server.start(log, file=log.with_suffix(".db")),
+    "temporal-memory": lambda log: temporal_server.start(log, file=None),
+}
 """What starts a server that only one peer has, and returns it with its address."""
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -27,14 +33,14 @@ _ROOT: Final = Path(__file__).resolve().parent.parent
 class Instance:
     """One peer with its processes, until :meth:`stop`.
 
-    :param environment: more variables for its driver and workers.
+    :param counted: whether everything it says to its servers goes through relays that count, which takes time.
     """
 
-    def __init__(
-        self, peer: Peer, setting: Setting, servers: Servers, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, peer: Peer, setting: Setting, servers: Servers, *, counted: bool = False) -> None:
         self.peer = peer
         self.setting = setting
+        self._counted = counted
+        self._relays: dict[str, Relay] = {}
         self._servers = servers
         kind = peer.database(setting)
         self._database = servers.database(kind) if kind is not None else None
@@ -43,11 +49,12 @@ class Instance:
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]),
             "BENCH_CONCURRENCY": str(setting.concurrency),
-            **({"BENCH_DATABASE": self._database.url} if self._database else {}),
-            **({"BENCH_BROKER": self._broker.url} if self._broker else {}),
             **peer.environment,
-            **(environment or {}),
         }
+        if self._database is not None:
+            self._environment["BENCH_DATABASE"] = self._relayed("database", self._database.url)
+        if self._broker is not None:
+            self._environment["BENCH_BROKER"] = self._relayed("broker", self._broker.url)
         self._server: Child | None = None
         self._driver: Child | None = None
         self._workers: list[Child] = []
@@ -65,8 +72,8 @@ class Instance:
         """
         self._started += 1
         if self.peer.server is not None:
-            self._server, address = OWN_SERVERS[self.peer.server](self._servers, self._log("server"), self.peer.name)
-            self._environment["BENCH_SERVER"] = address
+            self._server, address = OWN_SERVERS[self.peer.server](self._log("server"))
+            self._environment["BENCH_SERVER"] = self._relayed("server", f"grpc://{address}").removeprefix("grpc://")
         command = [sys.executable, "-m", "benchmarks.peers.driver", self.peer.driver]
         self._driver = Child(command, self._log("driver"), self._environment, talks=True)
         self._hear(self._driver)
@@ -85,8 +92,10 @@ class Instance:
                 each.stop()
 
     def close(self) -> None:
-        """End its processes, and the counters."""
+        """End its processes, the relays and the counters."""
         self.stop()
+        for relay in self._relays.values():
+            relay.close()
         for counter in (self.database, self.broker):
             if counter is not None:
                 counter.close()
@@ -157,9 +166,9 @@ class Instance:
         return {role: pids for role, pids in found.items() if pids}
 
     def counts(self) -> dict[str, float]:
-        """Return what its database and its broker have counted so far."""
+        """Return what its database, its broker and the relays have counted so far."""
         found: dict[str, float] = {}
-        for counter in (self.database, self.broker):
+        for counter in (self.database, self.broker, *self._relays.values()):
             if counter is not None:
                 found |= counter.read()
         return found
@@ -174,6 +183,14 @@ class Instance:
         finally:
             if isinstance(self.database, PostgresCounter):
                 self.database.count(on=False)
+
+    def _relayed(self, name: str, url: str) -> str:
+        """Return the URL by which its processes reach a server; one without a port is a file."""
+        parsed = urlsplit(url)
+        if not self._counted or parsed.port is None:
+            return url
+        self._relays[name] = Relay(name, parsed.port, redis=name == "broker")
+        return url.replace(f":{parsed.port}", f":{self._relays[name].port}", 1)
 
     def _own(self) -> list[Child]:
         return [each for each in (*self._workers, self._driver, self._server) if each is not None]

@@ -38,7 +38,7 @@ class Bench:
         self.peers = peers
         self.setting = setting
         self.servers = Servers()
-        self._instances: dict[tuple[str, int], Instance] = {}
+        self._instances: dict[tuple[str, int, bool], Instance] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -68,22 +68,26 @@ class Bench:
             longest = max(longest, time.monotonic() - begun)
 
     def count(self, found: Iterable[Found], *, step: Callable[[str], None]) -> None:
-        """Do each case that has activities once more, with everything that can be counted, whatever that costs in time."""
+        """Do each case that has activities in a tiny size, and count everything that can be, whatever that costs in time."""
         for each in found:
             case = each.case.made_tiny()
             for peer in self._asked(case, 0) if case.counts else ():
                 step(f"counting: {case.title}, {peer.title}")
-                instance = self._instance(peer, case)
+                instance = self._instance(peer, case, counted=True)
                 with instance.awake(), instance.counting():
                     before = instance.counts()
                     instance.ask(case.operation, **case.sizes)
                     after = instance.counts()
-                activities = case.activities(case.sizes)
+                activities = case.activities
                 each.counted[peer.name] = {name: (after[name] - before[name]) / activities for name in after}
 
     def _asked(self, case: Case, number: int) -> list[Peer]:
         """Return the peers that a case is asked of, each round in the other direction, so that none is always first."""
-        asked = [each for each in self.peers if case.offered_by(each)]
+        asked = [
+            each
+            for each in self.peers
+            if case.offered_by(each) and not (each.most_rounds and number >= each.most_rounds)
+        ]
         return asked[::-1] if number % 2 else asked
 
     def _sample(self, case: Case, peer: Peer) -> Sample:
@@ -94,19 +98,19 @@ class Bench:
             figures = instance.ask(case.operation, **case.sizes)
             after = instance.cpu()
             if case.counts:
-                figures |= _costs(before, after, case.activities(case.sizes))
+                figures |= _costs(before, after, case.activities)
             if case.idle:
                 figures |= _idle(instance, case.idle)
                 figures["kib_per_run"] = (instance.memory() - memory) / 1024 / max(1, *case.sizes.values())
                 instance.ask("wake")
         return figures
 
-    def _instance(self, peer: Peer, case: Case) -> Instance:
+    def _instance(self, peer: Peer, case: Case, *, counted: bool = False) -> Instance:
         concurrency = case.concurrency or self.setting.concurrency
-        key = (peer.name, concurrency)
+        key = (peer.name, concurrency, counted)
         if key not in self._instances:
             setting = Setting(self.setting.store, self.setting.pool, concurrency)
-            instance = Instance(peer, setting, self.servers)
+            instance = Instance(peer, setting, self.servers, counted=counted)
             self._stack.callback(instance.close)
             self._instances[key] = instance
         return self._instances[key]
@@ -128,7 +132,7 @@ def _idle(instance: Instance, seconds: float) -> Sample:
         used, counted = instance.cpu(), instance.counts()
     busy = {role: (used[role] - cpu[role]) / taken * 100 for role in used}
     workers = busy.get("workers", busy["client"])
-    found = {"idle_percent_of_a_core": workers, "idle_percent_of_a_core_all": sum(busy.values())}
+    found = {"idle_seconds": taken, "idle_percent_of_a_core": workers, "idle_percent_of_a_core_all": sum(busy.values())}
     for name in ("statements", "writing_transactions", "broker_commands"):
         if name in counted:
             found[f"idle_{name}_per_second"] = (counted[name] - counts[name]) / taken

@@ -53,7 +53,7 @@ def _case(found: Found) -> dict[str, Any]:
         "figure": case.figure,
         "unit": case.unit,
         "more_is_better": case.more_is_better,
-        "activities": case.activities(case.sizes),
+        "activities": case.activities,
         "sizes": dict(case.sizes),
         "peers": {
             name: {

@@ -10,12 +10,18 @@ from benchmarks.summary import Report
 
 
 def tables(made: Report) -> Iterator[str]:
-    """Yield the lines of: the figures with their ratios, the goals, the costs of an activity."""
-    yield from figures(made)
-    yield ""
-    yield from goals(made)
-    yield ""
-    yield from costs(made)
+    """Yield the lines of all tables that have any, with their titles."""
+    for title, lines in (
+        ("", figures(made)),
+        ("### Goals", goals(made)),
+        ("### What an activity costs", costs(made)),
+        ("### At rest", resting(made)),
+    ):
+        found = list(lines)
+        if len(found) > 2:  # more than its head
+            yield from ([title, ""] if title else [])
+            yield from found
+            yield ""
 
 
 def figures(made: Report) -> Iterator[str]:
@@ -70,9 +76,31 @@ def costs(made: Report) -> Iterator[str]:
             yield f"| {case['title']} | {made['peers'][name]['title']} | {' | '.join(cells)} |"
 
 
+def resting(made: Report) -> Iterator[str]:
+    """Yield what was seen of peers that were asked for nothing while runs slept, medians."""
+    cases = [
+        each for each in made["cases"].values() if any("idle_seconds" in p["median"] for p in each["peers"].values())
+    ]
+    names = list(
+        dict.fromkeys(
+            name
+            for case in cases
+            for each in case["peers"].values()
+            for name in each["median"]
+            if name.startswith("idle_") or name in {"kib_per_run", "falling_asleep_per_second"}
+        )
+    )
+    yield f"| case | peer | {' | '.join(words(name.removeprefix('idle_')) for name in names)} |"
+    yield "|---|---|" + "---:|" * len(names)
+    for case in cases:
+        for name, each in case["peers"].items():
+            cells = [number(each["median"].get(figure)) for figure in names]
+            yield f"| {case['title']} | {made['peers'][name]['title']} | {' | '.join(cells)} |"
+
+
 def words(name: str) -> str:
     """Return the name of a figure in words."""
-    return name.replace("_", " ").replace("cpu", "CPU").replace("wal", "WAL")
+    return name.replace("_", " ").replace("cpu", "CPU").replace("wal", "WAL").replace("kib", "KiB")
 
 
 def number(value: float | None) -> str:

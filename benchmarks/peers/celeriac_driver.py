@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.peers import driver
+from celeriac.orchestrator.replay import replay
 
 _LIMIT = 600.0  # seconds that a result may take
 _POLL = 0.002  # seconds between two looks
@@ -20,6 +21,7 @@ class Driver(driver.Driver):
 
         self._app = celeriac_app
         self._asleep: list[Any] = []
+        self._replayed: dict[int, str] = {}
         celeriac_app.durable.migrate()
 
     def chains(self, count: int, length: int) -> Sequence[Any]:
@@ -66,6 +68,24 @@ class Driver(driver.Driver):
 
     def local_fan_out(self, width: int) -> Any:
         return self._app.local_fan_out.delay(width).handle.result(timeout=_LIMIT)
+
+    def replay(self, length: int) -> dict[str, float]:
+        if length not in self._replayed:
+            started = self._app.chain_of.delay(length)
+            started.handle.result(timeout=_LIMIT)
+            self._replayed[length] = started.handle.describe().run_id
+        client = self._app.durable.client
+        definition = client.registry.known_workflow(self._app.chain_of.name)
+        asked = time.perf_counter()
+        view = client.store.read_turn(self._replayed[length], known=None)
+        had = time.perf_counter()
+        if view is None:
+            raise AssertionError("the run is gone")
+        run = replay(definition, view.events, definitions=client.engine.definitions)
+        done = time.perf_counter()
+        if not run.closed:
+            raise AssertionError("the history does not lead to the end of the run")
+        return {"events": len(view.events), "query_seconds": had - asked, "replay_seconds": done - had}
 
     def close(self) -> None:
         self._app.durable.close()

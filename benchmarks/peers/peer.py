@@ -44,6 +44,8 @@ class Peer:
     :param broker: whether it is given a Redis database; its URL is in ``BENCH_BROKER``.
     :param server: the name of a server of its own (a key of ``instance.OWN_SERVERS``), its address in ``BENCH_SERVER``.
     :param workers: the commands of its workers.
+    :param most_rounds: in how many rounds it takes part at most, where it is slow; 0: in all.
+    :param cases: the only ones that it is asked, where the others would take it minutes; empty: all that it offers.
     :param configuration: how it was set up, for the report: what a reader would ask.
     """
 
@@ -59,6 +61,8 @@ class Peer:
     server: str | None = None
     rest: Rest = Rest.FROZEN
     environment: Mapping[str, str] = field(default_factory=dict)
+    most_rounds: int = 0
+    cases: frozenset[str] = frozenset()
 
     def missing(self) -> list[str]:
         """Return the distributions that are not installed."""
@@ -86,3 +90,8 @@ def celery_worker(app: str) -> Callable[[Setting], Sequence[Command]]:
         return [[sys.executable, "-m", "celery", "-A", app, "worker", *how, *quiet]]
 
     return commands
+
+
+def python_workers(module: str) -> Callable[[Setting], Sequence[Command]]:
+    """Return what starts as many processes of this module as there are to be at work."""
+    return lambda setting: [[sys.executable, "-m", module]] * setting.concurrency

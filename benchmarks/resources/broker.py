@@ -13,9 +13,9 @@ _OURS: Final = frozenset({"info", "scan", "llen", "type", "client|setinfo", "sel
 
 
 class RedisCounter:
-    """Commands and bytes of a Redis server, and messages in one of its databases.
+    """Commands of a Redis server, and messages in one of its databases.
 
-    :param url: of the database whose messages are counted. Commands and bytes are the server's.
+    :param url: of the database whose messages are counted. The commands are the server's.
     """
 
     def __init__(self, url: str) -> None:
@@ -23,14 +23,10 @@ class RedisCounter:
         self._client.ping()
 
     def read(self) -> Counts:
-        """Return ``broker_commands`` and ``broker_bytes`` (both ways) so far."""
-        traffic = self._client.info("stats")
+        """Return ``broker_commands`` so far, those within a transaction included."""
         commands = self._client.info("commandstats")
         called = {name.removeprefix("cmdstat_"): each["calls"] for name, each in commands.items()}
-        return {
-            "broker_commands": float(sum(calls for name, calls in called.items() if name not in _OURS)),
-            "broker_bytes": float(traffic["total_net_input_bytes"] + traffic["total_net_output_bytes"]),
-        }
+        return {"broker_commands": float(sum(calls for name, calls in called.items() if name not in _OURS))}
 
     def messages(self) -> int:
         """Return how many messages wait in queues, or are with a worker that has not acknowledged them."""

@@ -13,8 +13,9 @@ from benchmarks.peers.driver import driver_class, offers
 from benchmarks.peers.peer import Peer, Setting
 from benchmarks.processes import BenchmarkError
 from benchmarks.servers import Servers
+from tests.servers import ServerMissing
 
-pytestmark = [pytest.mark.slow, pytest.mark.acceptance]
+pytestmark = [pytest.mark.slow, pytest.mark.acceptance, pytest.mark.timeout(400)]
 
 TINY = {
     "chains": {"count": 2, "length": 3},
@@ -54,6 +55,24 @@ def test_a_peer_does_what_it_offers_and_does_it_right(peer: Peer, servers: Serve
     finally:
         instance.close()
     assert "chains" in offered
+
+
+@pytest.mark.parametrize(("store", "pool"), [("sqlite", "threads"), ("mariadb", "prefork")])
+def test_celeriac_is_measured_on_each_store_in_each_pool(store: str, pool: str, servers: Servers) -> None:
+    try:
+        instance = Instance(PEERS["celeriac"], Setting(store=store, pool=pool), servers, counted=True)
+    except ServerMissing as gone:
+        pytest.skip(str(gone))
+    try:
+        with instance.awake(), instance.counting():
+            before = instance.counts()
+            instance.ask("chains", count=2, length=3)
+            after = instance.counts()
+    finally:
+        instance.close()
+    grown = {name for name in after if after[name] > before[name]}
+    assert grown >= {"broker_commands", "broker_round_trips", "broker_bytes", "messages", "message_bytes"}
+    assert ("database_round_trips" in grown) is (store == "mariadb")  # SQLite is no server
 
 
 def test_what_fails_in_a_driver_is_said_aloud(servers: Servers) -> None:

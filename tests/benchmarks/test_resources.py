@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 from benchmarks.resources import processor
 from benchmarks.resources.broker import RedisCounter
 from benchmarks.resources.database import PostgresCounter, counter_for
+from benchmarks.resources.wire import Commands, Relay
 from benchmarks.servers import Servers
 from celeriac.embedded import EmbeddedRedis
 
@@ -79,6 +80,37 @@ def test_commands_and_messages_of_a_broker_are_counted() -> None:
         client.set("celery-task-meta-1", "no message")
         after = counter.read()
         assert after["broker_commands"] - before["broker_commands"] == 3
-        assert after["broker_bytes"] > before["broker_bytes"]
         assert counter.messages() == 3
         counter.close()
+
+
+@pytest.mark.parametrize("cut", [1, 7, 10_000])
+def test_commands_are_read_out_of_chunks_of_any_size(cut: int) -> None:
+    said = (
+        b"*1\r\n$4\r\nPING\r\n*3\r\n$5\r\nLPUSH\r\n$6\r\ncelery\r\n$9\r\na\r\nlong*3\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n"
+    )
+    commands = Commands()
+    found = [each for at in range(0, len(said), cut) for each in commands.feed(said[at : at + cut])]
+    assert found == [[b"PING"], [b"LPUSH", b"celery", b"a\r\nlong*3"], [b"GET", b""]]
+
+
+def test_a_relay_counts_turns_of_the_conversation_and_messages() -> None:
+    with EmbeddedRedis() as server:
+        relay = Relay("broker", server.port, redis=True)
+        try:
+            with redis.Redis(port=relay.port) as client:
+                client.ping()
+                before = relay.read()
+                client.lpush("celery", "four")
+                with client.pipeline(transaction=True) as pipe:
+                    pipe.lpush("celery", "fiver").lpush("celery", "sixsix").set("key", "value").execute()
+                assert client.llen("celery") == 3
+                after = relay.read()
+        finally:
+            relay.close()
+    assert {name: after[name] - before[name] for name in before if name != "broker_bytes"} == {
+        "broker_round_trips": 3,
+        "messages": 3,
+        "message_bytes": 15,
+    }
+    assert after["broker_bytes"] > before["broker_bytes"]
