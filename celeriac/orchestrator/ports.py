@@ -265,9 +265,9 @@ class Store(Protocol):
         ...
 
     def purge(self, namespace: str, *, closed_before: Micros, limit: int) -> int:
-        """Delete runs that closed earlier than a time, in one transaction, and return how many that were.
+        """Delete runs that closed earlier than a time, the first closed first, in one transaction, and return how many.
 
-        A run whose last message is not known to have arrived is kept.
+        A run whose last message is not known to have arrived is kept. A run that somebody else is deleting may be passed over.
 
         :param limit: how many at most.
         """

@@ -496,14 +496,15 @@ class InMemoryStore:
     def purge(self, namespace: str, *, closed_before: Micros, limit: int) -> int:
         """Delete runs that closed earlier than a time, and return how many that were."""
         with self._lock:
-            found = [
-                entry
-                for entry in self._shelf.entries.values()
+            old = [
+                (entry.run.closed_at, run_id)
+                for run_id, entry in self._shelf.entries.items()
                 if entry.run.namespace == namespace
                 and entry.run.closed_at is not None
                 and entry.run.closed_at < closed_before
                 and not entry.tasks
-            ][:limit]
+            ]
+            found = [self._shelf.entries[run_id] for _, run_id in sorted(old)[:limit]]
             for entry in found:
                 self._shelf.remove(entry)
             return len(found)

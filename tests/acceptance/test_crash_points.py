@@ -168,7 +168,7 @@ def test_a_migration_that_died_is_done_again(empty: str, number: int) -> None:
     assert died.returncode == -signal.SIGKILL
 
     assert current(empty) is None
-    assert migrate(empty) == "0001"
+    assert migrate(empty) == "0002"
     store = SqlStore(empty)
     store.check()
     store.close()

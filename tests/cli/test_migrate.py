@@ -37,19 +37,19 @@ def test_tables_are_created_once(postgres_url: str) -> None:
     missing = run("migrate", "--check")
     assert (missing.exit_code, missing.stderr) == (
         1,
-        "Error: the tables are of version (no tables), this celeriac needs 0001: run workflow migrate\n",
+        "Error: the tables are of version (no tables), this celeriac needs 0002: run workflow migrate\n",
     )
     assert json.loads(run("migrate", "--check", "--json").stdout)["version"] is None
     first = run("migrate")
     assert first.exit_code == 0
     assert first.stdout.startswith("migrated SqlStore('postgresql+psycopg://")
-    assert first.stdout.endswith("from (no tables) to version 0001\n")
-    assert run("migrate").stdout == "the tables are up to date (version 0001)\n"
-    assert run("migrate", "--check").stdout == "the tables are up to date (version 0001)\n"
+    assert first.stdout.endswith("from (no tables) to version 0002\n")
+    assert run("migrate").stdout == "the tables are up to date (version 0002)\n"
+    assert run("migrate", "--check").stdout == "the tables are up to date (version 0002)\n"
     assert json.loads(run("migrate", "--json").stdout) == {
-        "before": "0001",
-        "version": "0001",
-        "message": "the tables are up to date (version 0001)",
+        "before": "0002",
+        "version": "0002",
+        "message": "the tables are up to date (version 0002)",
     }
 
 
@@ -73,7 +73,7 @@ def test_the_statements_do_what_migrate_does(postgres_url: str) -> None:
     engine.dispose()
     assert run("migrate", "--check").exit_code == 0
     assert run("list").stdout == "no runs\n"
-    assert run("migrate", "--sql").stdout == "-- The tables are up to date (version 0001).\n"
+    assert run("migrate", "--sql").stdout == "-- The tables are up to date (version 0002).\n"
 
 
 def test_the_statements_for_a_database_that_is_away() -> None:

@@ -93,7 +93,7 @@ def test_beat_runs(project: Project, tmp_path: Path) -> None:
 
 
 def test_migrating_twice_is_migrating_once(project: Project, pools: dict[str, Process]) -> None:
-    assert project.celery(*_words("migrate")) == "the tables are up to date (version 0001)\n"
+    assert project.celery(*_words("migrate")) == "the tables are up to date (version 0002)\n"
 
 
 def test_flower_is_well(project: Project, pools: dict[str, Process], broker: str) -> None:

@@ -272,3 +272,20 @@ class Interleavings:
             (created,) = stage.lift()
         assert created == Created(CreateOutcome.OPEN_EXISTS, world.read(first))
         assert world.store.find_run(world.namespace, run_id=second.run_id) is None
+
+    # -- a purge ---------------------------------------------------------------------------------
+
+    def test_a_purge_passes_over_a_run_that_another_is_deleting(self, world: World, engine: Engine) -> None:
+        first, second = world.closed(), world.closed()
+        with Stage(engine, _LOCK_RUN, run_id=first.run_id):
+            # On this thread: a purge that waited would wait for ever.
+            assert world.store.purge(world.namespace, closed_before=world.store.now() + 1, limit=1) == 1
+            assert world.store.find_run(world.namespace, run_id=second.run_id) is None
+        assert world.store.purge(world.namespace, closed_before=world.store.now() + 1, limit=1) == 1
+
+    def test_a_purge_does_not_wait_for_the_turns_of_open_runs(self, world: World, engine: Engine) -> None:
+        run, closed = world.start(), world.closed()
+        with Stage(engine, _LOCK_RUN, run_id=run.run_id):
+            assert world.store.purge(world.namespace, closed_before=world.store.now() + 1, limit=5) == 1
+        assert world.store.find_run(world.namespace, run_id=closed.run_id) is None
+        assert world.read(run) == run

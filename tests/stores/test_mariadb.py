@@ -76,7 +76,7 @@ def test_migrating(mariadb_server: MariaServer) -> None:
     with pytest.raises(SchemaMismatch, match="run: celery -A yourapp workflow migrate"):
         store.check()
     assert current(url) is None
-    assert (migrate(url), migrate(url), current(url)) == ("0001",) * 3
+    assert (migrate(url), migrate(url), current(url)) == ("0002",) * 3
     store.check()
     store.close()
     mariadb_server.drop_database(url)

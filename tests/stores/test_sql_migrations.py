@@ -23,7 +23,7 @@ from celeriac.testing.contract.world import World, wait_until_passed
 
 _NAMES = ["alembic_version", "events", "inbox", "leases", "runs", "tasks"]
 _MIGRATE = "import sys; from celeriac.stores.sql import migrate; print(migrate(sys.argv[1]))"
-_CHECK = "import sys; from celeriac.stores.sql import SqlStore; SqlStore(sys.argv[1]).check(); print('0001')"
+_CHECK = "import sys; from celeriac.stores.sql import SqlStore; SqlStore(sys.argv[1]).check(); print('0002')"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -48,18 +48,18 @@ def test_the_head_is_the_last_revision() -> None:
 
 def test_migrating_twice_is_migrating_once(url: str, engine: Engine) -> None:
     assert current(url) is None
-    assert (migrate(url), migrate(url), migrate(engine), current(engine)) == ("0001",) * 4
+    assert (migrate(url), migrate(url), migrate(engine), current(engine)) == ("0002",) * 4
     assert sorted(inspect(engine).get_table_names()) == [f"celeriac_{name}" for name in _NAMES]
 
 
 def test_several_processes_migrate_at_once(url: str, engine: Engine) -> None:
-    assert at_once(_MIGRATE, url) == [("0001\n", "", 0)] * 4
+    assert at_once(_MIGRATE, url) == [("0002\n", "", 0)] * 4
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM celeriac_alembic_version")) == 1
 
 
 def test_several_processes_open_a_new_sqlite_file_at_once(tmp_path: Path) -> None:
-    assert at_once(_CHECK, f"sqlite:///{tmp_path / 'store.db'}") == [("0001\n", "", 0)] * 4
+    assert at_once(_CHECK, f"sqlite:///{tmp_path / 'store.db'}") == [("0002\n", "", 0)] * 4
 
 
 def at_once(program: str, url: str) -> list[tuple[str, str, int]]:
@@ -97,7 +97,7 @@ def test_the_application_s_autogenerate_does_not_see_the_tables(engine: Engine) 
 def test_two_prefixes_are_two_stores(url: str) -> None:
     first, second = SqlStore(url), SqlStore(url, table_prefix="other_")
     migrate(url)
-    assert migrate(url, table_prefix="other_") == "0001"
+    assert migrate(url, table_prefix="other_") == "0002"
     world = World(first, second, wait_until_passed)
     run = world.start()
     assert first.find_run(run.namespace, run_id=run.run_id) == run
@@ -110,7 +110,7 @@ def test_a_schema_of_its_own(postgres_url: str) -> None:
     engine = create_engine(postgres_url)
     with engine.begin() as connection:
         connection.execute(text('CREATE SCHEMA "Work Flows"'))
-    assert migrate(engine, schema="Work Flows") == "0001"
+    assert migrate(engine, schema="Work Flows") == "0002"
     assert inspect(engine).get_table_names() == []
     assert sorted(inspect(engine).get_table_names("Work Flows")) == [f"celeriac_{name}" for name in _NAMES]
     for fast_path in (True, False):
@@ -140,7 +140,7 @@ def test_tables_of_a_later_version_are_left_alone(url: str, engine: Engine) -> N
     with engine.begin() as connection:
         connection.execute(text("UPDATE celeriac_alembic_version SET version_num = '9999'"))
     store = SqlStore(url)
-    told = "the store's tables are of version 9999, which this celeriac (up to 0001) does not know; upgrade celeriac"
+    told = "the store's tables are of version 9999, which this celeriac (up to 0002) does not know; upgrade celeriac"
     for call in (store.check, lambda: migrate(url)):
         with pytest.raises(SchemaMismatch) as caught:
             call()

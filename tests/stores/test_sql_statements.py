@@ -242,3 +242,22 @@ def test_a_commit_with_a_row_that_is_there_is_a_mistake(store: SqlStore, world: 
     with pytest.raises(ValueError, match="the commit has a task row, or an event with a key, of which the run has one"):
         store.commit(world.a_commit(run, tasks=[world.activity(run)]))
     assert world.read(run) == run
+
+
+@pytest.mark.parametrize("store", [open_sqlite, open_postgresql, open_portable], indirect=True)
+def test_a_purge_reads_no_run_that_stays(store: SqlStore, world: World) -> None:
+    old = [world.closed().run_id for _ in range(3)]
+    before = store.now() + 1
+    texts: list[str] = []
+    store.db.trace = texts.append
+    assert store.purge(world.namespace, closed_before=before, limit=3) == 3
+    store.db.trace = None
+    explain = "EXPLAIN QUERY PLAN " if store.db.dialect.name == "sqlite" else "EXPLAIN "
+    values: Any = {"p_namespace": "n", "namespace": "n", "before": 1, "limit": 3}
+
+    def plan(session: Any) -> str:
+        session.cursor.execute(explain + texts[0], values if "%(" in texts[0] else [1] * texts[0].count("?"))
+        return str(session.cursor.fetchall())
+
+    assert "celeriac_runs_closed" in store.db.write(plan)
+    assert [store.find_run(world.namespace, run_id=run_id) for run_id in old] == [None] * 3

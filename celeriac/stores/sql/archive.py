@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
+from sqlalchemy import ColumnElement, and_, any_, delete, exists, or_, select
 
 from celeriac.errors import StoreError
 from celeriac.orchestrator.events import HistoryEvent
@@ -15,7 +15,7 @@ from celeriac.orchestrator.model import Micros, Run, RunFilter, Task, WorkflowSt
 from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.faults import UniqueViolation
 from celeriac.stores.sql.ids import MAX_NAME, check_id, index_form
-from celeriac.stores.sql.statements import number, text
+from celeriac.stores.sql.statements import number, text, texts
 from celeriac.stores.sql.transactions import Database, Session
 from celeriac.stores.sql.turns import Turns
 from celeriac.stores.sql.values import (
@@ -56,14 +56,19 @@ class Archive:
         )
         idle = ~exists().where(tasks.c.run_id == runs.c.run_id)
         old = and_(runs.c.namespace == text("namespace"), runs.c.closed_at < number("before"), idle)
-        self._old = db.statement(
-            access.locked(select(runs.c.run_id).where(old).order_by(runs.c.created_at).limit(number("limit")))
-        )
+        oldest = select(runs.c.run_id).where(old).order_by(runs.c.closed_at).limit(number("limit"))
+        # Who purges never waits for another: neither for a second purge nor for a run that is being deleted by name.
+        self._old = db.statement(oldest.with_for_update(of=runs, skip_locked=True) if db.driver.locks_rows else oldest)
         # The run first: its row is what all others lock first.
-        self._clear = [
-            db.statement(delete(table).where(table.c.run_id == text("run_id")))
-            for table in (runs, tasks, tables.inbox, events)
-        ]
+        whole = (runs, tasks, tables.inbox, events)
+        self._clear = [db.statement(delete(table).where(table.c.run_id == text("run_id"))) for table in whole]
+        # PostgreSQL takes many ids as one value. MariaDB might read a small table from end to end for them, and wait for others.
+        many = any_(texts("run_ids"))
+        self._clear_many = (
+            [db.statement(delete(table).where(table.c.run_id == many)) for table in whole]
+            if db.dialect.name == "postgresql"
+            else None
+        )
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -193,9 +198,13 @@ class Archive:
         values = {"namespace": namespace, "before": closed_before, "limit": limit}
 
         def work(session: Session) -> int:
-            found = [{"run_id": run_id} for (run_id,) in session.rows(self._old, values)]
-            for statement in self._clear:
-                session.each(statement, found)
+            found = [run_id for (run_id,) in session.rows(self._old, values)]
+            if self._clear_many is None:
+                for statement in self._clear:
+                    session.each(statement, [{"run_id": run_id} for run_id in found])
+            elif found:
+                for statement in self._clear_many:
+                    session.execute(statement, {"run_ids": found})
             return len(found)
 
         return self._db.write(work)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import BigInteger, BindParameter, ColumnElement, Text, bindparam, literal_column
+from sqlalchemy import ARRAY, BigInteger, BindParameter, ColumnElement, Text, bindparam, literal_column
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import ClauseElement
 
@@ -31,6 +31,11 @@ def text(name: str) -> BindParameter[str]:
 def number(name: str) -> BindParameter[int]:
     """Return a parameter that takes a whole number or None."""
     return bindparam(_PREFIX + name, type_=BigInteger())
+
+
+def texts(name: str) -> BindParameter[Sequence[str]]:
+    """Return a parameter that takes a list of texts as one value, where the database has such values."""
+    return bindparam(_PREFIX + name, type_=ARRAY(Text))
 
 
 def word(value: str) -> ColumnElement[str]:

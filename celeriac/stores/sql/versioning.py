@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Column, MetaData, String, Table
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The version that this celeriac makes, and the earliest one that it works with."""
 HOW: Final = "run: celery -A yourapp workflow migrate"
 

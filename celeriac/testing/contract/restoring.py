@@ -248,10 +248,10 @@ class Restoring(ContractBase):
         delivery = world.store.deliver(world.message(), namespace=world.namespace, workflow_id="order-1")
         assert delivery.outcome is DeliveryOutcome.NOT_FOUND
 
-    def test_runs_that_closed_before_a_time_are_purged_the_first_created_first(self, world: World) -> None:
+    def test_runs_that_closed_before_a_time_are_purged_the_first_closed_first(self, world: World) -> None:
         old = []
-        for number in range(3):
-            old.append(world.closed(f"order-{number}"))
+        for run in reversed([world.start(f"order-{number}") for number in range(3)]):
+            old.append(world.commit(run, status=WorkflowStatus.COMPLETED))
             world.wait(MOMENT)
         before = world.store.now()
         world.wait(MOMENT)
