@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, ColumnElement, MetaData, String, Table, cast, insert, literal, select
 from sqlalchemy.engine import Connection, Engine
@@ -38,7 +38,7 @@ def multiply(engine: Engine, tables: Tables, run_id: str, copies: int, *, apart:
 
 
 def _copy(connection: Connection, table: Table, run_id: str, apart: int) -> None:
-    def value(column: Column[object]) -> ColumnElement[object]:
+    def value(column: Column[Any]) -> ColumnElement[Any]:
         if column.name in _NAMED:
             return column.concat("-").concat(cast(_NUMBERS.c.n, String(20)))
         if column.name in _TIMED:

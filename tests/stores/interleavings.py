@@ -22,6 +22,10 @@ from celeriac.stores.sql import SqlStore
 from celeriac.testing.contract.world import MINUTE, World, wait_until_passed
 from tests.stores.stage import Stage
 
+# What a relay does to a row that it takes.
+_TAKE_ROW = (
+    "UPDATE celeriac_tasks SET due_at = due_at + 60000000 WHERE run_id = :run_id AND kind = 'activity' AND seq = 1"
+)
 # A lock without a change: behind a changed row PostgreSQL lets those who wait for it race.
 _LOCK_RUN = "SELECT run_id FROM celeriac_runs WHERE run_id = :run_id FOR UPDATE"
 
@@ -273,19 +277,75 @@ class Interleavings:
         assert created == Created(CreateOutcome.OPEN_EXISTS, world.read(first))
         assert world.store.find_run(world.namespace, run_id=second.run_id) is None
 
-    # -- a purge ---------------------------------------------------------------------------------
+    # -- relays, and a purge -----------------------------------------------------------------------
+
+    def passes(self, stage: Stage, call: Callable[[], Any]) -> Any:
+        """Make a call that passes over what others hold: on this thread, since one that waited would wait for ever."""
+        return call()
+
+    def test_of_two_relays_each_row_comes_to_one(self, world: World, engine: Engine) -> None:
+        run = self._with_two_due(world)
+        with Stage(engine, _TAKE_ROW, run_id=run.run_id) as stage:
+            assert self.passes(stage, world.due) == [(run.run_id, TaskKind.ACTIVITY, 2)]
+        assert world.due() == []
+
+    def test_an_attempt_that_a_relay_is_taking_is_claimed_behind_it(self, world: World, engine: Engine) -> None:
+        run = self._with_two_due(world)
+        with Stage(engine, _TAKE_ROW, run_id=run.run_id) as stage:
+            stage.send(lambda: world.claim(run))
+            (claim,) = stage.lift()
+        row = world.row(run)
+        assert (row, row.due_at) == (claim.task, row.lease_until)
+
+    def test_a_relay_does_not_put_off_what_was_claimed_meanwhile(self, world: World, engine: Engine) -> None:
+        run = self._with_two_due(world)
+        (first, *_) = world.store.take_due(world.namespace, limit=1, hold=0)
+        claim = "UPDATE celeriac_tasks SET state = 'running', token = 'other' WHERE run_id = :run_id AND seq = :seq"
+        with Stage(engine, claim, run_id=run.run_id, seq=first.task.seq) as stage:
+            stage.send(lambda: world.store.postpone(first.task, delay=5 * MINUTE, published=3))
+            stage.lift()
+        row = world.row(run, seq=first.task.seq)
+        assert (row.token, row.published, row.due_at) == ("other", first.task.published, first.now)
+
+    def _with_two_due(self, world: World) -> Run:
+        run, past = world.start(), world.store.now() - 1
+        return world.commit(run, tasks=[world.activity(run, seq, due_at=past) for seq in (1, 2)])
 
     def test_a_purge_passes_over_a_run_that_another_is_deleting(self, world: World, engine: Engine) -> None:
         first, second = world.closed(), world.closed()
-        with Stage(engine, _LOCK_RUN, run_id=first.run_id):
-            # On this thread: a purge that waited would wait for ever.
-            assert world.store.purge(world.namespace, closed_before=world.store.now() + 1, limit=1) == 1
-            assert world.store.find_run(world.namespace, run_id=second.run_id) is None
-        assert world.store.purge(world.namespace, closed_before=world.store.now() + 1, limit=1) == 1
+
+        def purge() -> int:
+            return world.store.purge(world.namespace, closed_before=world.store.now() + 1, limit=1)
+
+        delete = "UPDATE celeriac_runs SET closed_at = NULL WHERE run_id = :run_id"
+        with Stage(engine, delete, run_id=first.run_id) as stage:
+            assert self.passes(stage, purge) == 1
+        assert world.store.find_run(world.namespace, run_id=second.run_id) is None
+        assert world.store.find_run(world.namespace, run_id=first.run_id) is not None
 
     def test_a_purge_does_not_wait_for_the_turns_of_open_runs(self, world: World, engine: Engine) -> None:
         run, closed = world.start(), world.closed()
-        with Stage(engine, _LOCK_RUN, run_id=run.run_id):
-            assert world.store.purge(world.namespace, closed_before=world.store.now() + 1, limit=5) == 1
+
+        def purge() -> int:
+            return world.store.purge(world.namespace, closed_before=world.store.now() + 1, limit=5)
+
+        with Stage(engine, _LOCK_RUN, run_id=run.run_id) as stage:
+            assert self.passes(stage, purge) == 1
         assert world.store.find_run(world.namespace, run_id=closed.run_id) is None
         assert world.read(run) == run
+
+    # -- the order of locks: a run, then its rows --------------------------------------------------
+
+    def test_who_waits_for_a_row_with_its_run_s_lock_does_not_stand_in_the_way_of_the_holder(
+        self, world: World, engine: Engine
+    ) -> None:
+        run = world.scheduled()
+        fence = world.claim(run).fence
+        renew = "UPDATE celeriac_tasks SET lease_until = lease_until + 1 WHERE run_id = :run_id AND kind = 'activity'"
+        with Stage(engine, renew, run_id=run.run_id) as stage:
+            stage.send(lambda: world.store.settle(fence, world.message("outcome")))
+            stage.send(lambda: world.signal(run))
+            settled, delivered = stage.lift()
+        assert [settled.outcome, delivered.outcome] == [DeliveryOutcome.DELIVERED] * 2
+        assert [settled.wake, delivered.wake].count(True) == 1
+        assert {key for _, key in world.inbox(run)} == {"outcome", "key"}
