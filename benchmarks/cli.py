@@ -16,11 +16,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from benchmarks import summary, table
 from benchmarks.cases import CASES, QUICK, Case
 from benchmarks.peers.catalogue import OURS, PEERS
-from benchmarks.peers.peer import Peer, Setting
+from benchmarks.peers.peer import Peer, Setting, version_of
 from benchmarks.rounds import Bench, Found
 from benchmarks.servers import STORES
 
 _QUICK_LIMIT: Final = 40.0  # seconds within which the last round has to end; the servers' start and stop come on top
+_NOTES: Final = Path(__file__).parent / "notes.md"
 _QUICK_PEERS: Final = (OURS, "celery-redis")
 
 T = TypeVar("T")
@@ -124,12 +125,17 @@ def _chosen(text: str | None, there: Mapping[str, T], default: Iterable[str]) ->
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--to", "target", type=click.Path(path_type=Path), default=Path("docs/performance.md"), show_default=True)
-def report(files: tuple[Path, ...], target: Path) -> None:
+@click.option("--notes", type=click.Path(exists=True, path_type=Path), default=_NOTES, help="Text that goes into it.")
+def report(files: tuple[Path, ...], target: Path, notes: Path) -> None:
     """Write the page of one or more runs, and beside it, in a folder, their plots."""
     from benchmarks.plots import draw
     from benchmarks.report import page, slug
 
     reports: list[dict[str, Any]] = [json.loads(each.read_text()) for each in files]
-    drawn = {slug(each): draw(each, target.parent / target.stem, slug(each)) for each in reports}
+    if version_of("matplotlib") is None:
+        click.echo("no plots: matplotlib is not installed: pip install matplotlib", err=True)
+        drawn: dict[str, list[Path]] = {}
+    else:
+        drawn = {slug(each): draw(each, target.parent / target.stem, slug(each)) for each in reports}
     plots = {name: [each.relative_to(target.parent) for each in files] for name, files in drawn.items()}
-    target.write_text(page(reports, plots))
+    target.write_text(page(reports, plots, notes.read_text()))

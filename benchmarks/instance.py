@@ -99,6 +99,8 @@ class Instance:
         for counter in (self.database, self.broker):
             if counter is not None:
                 counter.close()
+        if self._broker is not None:
+            self._servers.release(self._broker)
 
     def rest(self) -> None:
         """Take nothing from the others until :meth:`resume`."""

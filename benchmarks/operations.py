@@ -111,12 +111,6 @@ def sleep(driver: Driver, count: int) -> Figures:
     return {"falling_asleep_per_second": count / (time.perf_counter() - begun)}
 
 
-def wake(driver: Driver) -> Figures:
-    """End the sleeping runs."""
-    driver.wake()
-    return {}
-
-
 def local_row(driver: Driver, length: int) -> Figures:
     """Local steps in a row, start and result included."""
     begun = time.perf_counter()
@@ -161,7 +155,6 @@ OPERATIONS: Final[Mapping[str, Callable[..., Figures]]] = {
         starts,
         starts_at_once,
         sleep,
-        wake,
         local_row,
         local_fan_out,
         replay,
@@ -176,7 +169,6 @@ NEEDS: Final[Mapping[str, str]] = {
     "starts": "start",
     "starts_at_once": "start_many",
     "sleep": "sleep",
-    "wake": "wake",
     "local_row": "local_row",
     "local_fan_out": "local_fan_out",
     "replay": "replay",

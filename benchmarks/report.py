@@ -12,10 +12,13 @@ Plots = Mapping[str, Sequence[Path]]
 """By :func:`slug`, the files of its plots, relative to the page."""
 
 
-def page(reports: Sequence[Report], plots: Plots | None = None) -> str:
-    """Return the page for one or more runs, as ``benchmarks run --json`` has written them."""
+def page(reports: Sequence[Report], plots: Plots | None = None, notes: str = "") -> str:
+    """Return the page for one or more runs, as ``benchmarks run --json`` has written them.
+
+    :param notes: Markdown on what the figures mean, such as why a goal is not met; it comes after them.
+    """
     lines = [_HEAD, *(line for each in reports for line in _section(each, (plots or {}).get(slug(each), ())))]
-    return "\n".join([*lines, *_configurations(reports), _FOOT])
+    return "\n".join([*lines, *([notes] if notes else []), *_configurations(reports), _FOOT])
 
 
 def slug(made: Report) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
@@ -53,19 +53,19 @@ class Bench:
     def measure(self, found: Sequence[Found], rounds: int, *, until: float, step: Callable[[str], None]) -> None:
         """Measure cases for so many rounds.
 
-        :param until: the ``time.monotonic()`` after which no round begins that may not be finished by then.
+        :param until: the ``time.monotonic()`` after which no case begins, nor one that may not be finished by then.
         :param step: called with what comes next, once a case and peer.
         """
-        longest = 0.0
+        took: dict[str, float] = {}
         for number in range(rounds):
-            begun = time.monotonic()
-            if number and begun + longest > until:
-                break
             for each in found:
+                begun = time.monotonic()
+                if begun + took.get(each.case.name, 0.0) > until:
+                    return
                 for peer in self._asked(each.case, number):
                     step(f"round {number + 1}: {each.case.title}, {peer.title}")
                     each.samples.setdefault(peer.name, []).append(self._sample(each.case, peer))
-            longest = max(longest, time.monotonic() - begun)
+                took[each.case.name] = time.monotonic() - begun
 
     def count(self, found: Iterable[Found], *, step: Callable[[str], None]) -> None:
         """Do each case that has activities in a tiny size, and count everything that can be, whatever that costs in time."""
@@ -91,35 +91,42 @@ class Bench:
         return asked[::-1] if number % 2 else asked
 
     def _sample(self, case: Case, peer: Peer) -> Sample:
+        if case.idle:
+            with closing(Instance(peer, self._setting_of(case), self.servers)) as fresh, fresh.awake():
+                return _asleep(fresh, case)
         instance = self._instance(peer, case)
         with instance.awake():
-            memory = instance.memory() if case.idle else 0.0
             before = instance.cpu()
             figures = instance.ask(case.operation, **case.sizes)
             after = instance.cpu()
-            if case.counts:
-                figures |= _costs(before, after, case.activities)
-            if case.idle:
-                figures |= _idle(instance, case.idle)
-                figures["kib_per_run"] = (instance.memory() - memory) / 1024 / max(1, *case.sizes.values())
-                instance.ask("wake")
-        return figures
+        return figures | (_costs(before, after, case.activities) if case.counts else {})
 
     def _instance(self, peer: Peer, case: Case, *, counted: bool = False) -> Instance:
-        concurrency = case.concurrency or self.setting.concurrency
-        key = (peer.name, concurrency, counted)
+        setting = self._setting_of(case)
+        key = (peer.name, setting.concurrency, counted)
         if key not in self._instances:
-            setting = Setting(self.setting.store, self.setting.pool, concurrency)
             instance = Instance(peer, setting, self.servers, counted=counted)
             self._stack.callback(instance.close)
             self._instances[key] = instance
         return self._instances[key]
+
+    def _setting_of(self, case: Case) -> Setting:
+        return replace(self.setting, concurrency=case.concurrency or self.setting.concurrency)
 
 
 def _costs(before: Sample, after: Sample, activities: int) -> Sample:
     """Return the processor time of each role and of all, in milliseconds an activity."""
     each = {f"cpu_{role}": (after[role] - before.get(role, 0.0)) * 1000 / activities for role in after}
     return {**each, "cpu_total": sum(each.values())}
+
+
+def _asleep(instance: Instance, case: Case) -> Sample:
+    """Put runs to sleep in an instance that has seen nothing else, and watch it; what sleeps ends with it."""
+    memory = instance.memory()
+    figures = instance.ask(case.operation, **case.sizes)
+    figures |= _idle(instance, case.idle)
+    figures["kib_per_run"] = (instance.memory() - memory) / 1024 / case.sizes["count"]
+    return figures
 
 
 def _idle(instance: Instance, seconds: float) -> Sample:

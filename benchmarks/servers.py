@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import redis
 from sqlalchemy import create_engine, text
 
 from benchmarks.resources.database import count_statements
@@ -18,6 +19,7 @@ from tests.servers import PostgresServer, find_postgres
 from tests.stores.mariadb import MariaServer
 
 STORES: Final = ("postgresql", "sqlite", "mariadb")
+_DATABASES: Final = 16  # of a Redis server, by default
 _POSTGRES: Final = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
 _MARIADB: Final = ("version", "innodb_flush_log_at_trx_commit", "sync_binlog", "innodb_buffer_pool_size")
 """What is said of a server: what durability rests on."""
@@ -39,7 +41,7 @@ class Servers:
 
     def __init__(self) -> None:
         self._stack = ExitStack()
-        self._taken = 0
+        self._free = [*range(_DATABASES)]
 
     def __enter__(self) -> Self:
         return self
@@ -72,15 +74,19 @@ class Servers:
         return self._stack.enter_context(MariaServer())
 
     def broker(self) -> Place:
-        """Return a Redis database that nobody has yet.
+        """Return an empty Redis database that nobody has; :meth:`release` gives it back.
 
         :raises RuntimeError: all sixteen are taken.
         """
-        if self._taken > 15:
-            raise RuntimeError("the Redis server has 16 databases, and all are taken")
-        url = f"{self._redis.url.rpartition('/')[0]}/{self._taken}"
-        self._taken += 1
-        return Place(url, self._redis.pid)
+        if not self._free:
+            raise RuntimeError(f"the Redis server has {_DATABASES} databases, and all are taken")
+        return Place(f"{self._redis.url.rpartition('/')[0]}/{self._free.pop(0)}", self._redis.pid)
+
+    def release(self, broker: Place) -> None:
+        """Empty a Redis database that is no longer needed, and have it for others."""
+        with redis.Redis.from_url(broker.url) as client:
+            client.flushdb()
+        self._free.append(int(broker.url.rpartition("/")[2]))
 
     def database(self, kind: str) -> Place:
         """Return an empty database of this kind, one of :data:`STORES`."""

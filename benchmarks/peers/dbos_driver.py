@@ -21,7 +21,6 @@ class Driver(driver.Driver):
 
         self._app = dbos_app
         self._dbos = DBOS
-        self._asleep: list[str] = []
         dbos_app.launch()
 
     def chains(self, count: int, length: int) -> Sequence[Any]:
@@ -52,12 +51,9 @@ class Driver(driver.Driver):
         return taken, [each.get_result() for each in started]
 
     def sleep(self, count: int) -> int:
-        started: list[Any] = [self._dbos.start_workflow(self._app.sleeper) for _ in range(count)]
-        self._asleep = [each.workflow_id for each in started]
+        for _ in range(count):
+            self._dbos.start_workflow(self._app.sleeper)
         return pending(self._dbos.list_workflows, count)
-
-    def wake(self) -> None:
-        self._dbos.cancel_workflows(self._asleep)
 
     def local_row(self, length: int) -> Any:
         return self._dbos.start_workflow(self._app.chain_of, length).get_result()

@@ -23,7 +23,6 @@ class Driver(driver.Driver):
         dbos_app.serve_queues(1)
         DBOS.destroy()
         self._client = DBOSClient(system_database_url=dbos_app.URL, use_listen_notify=True, application_name="bench")
-        self._asleep: list[str] = []
 
     def chains(self, count: int, length: int) -> Sequence[Any]:
         return [self._result(each) for each in [self._enqueue("chain_apart", length) for _ in range(count)]]
@@ -48,11 +47,9 @@ class Driver(driver.Driver):
         return taken, [self._result(each) for each in started]
 
     def sleep(self, count: int) -> int:
-        self._asleep = [self._enqueue("sleeper").workflow_id for _ in range(count)]
+        for _ in range(count):
+            self._enqueue("sleeper")
         return pending(self._client.list_workflows, count)
-
-    def wake(self) -> None:
-        self._client.cancel_workflows(self._asleep)
 
     def close(self) -> None:
         self._client.destroy()

@@ -53,10 +53,6 @@ class Driver:
         """Start ``count`` workflows that sleep for a day; return how many are known to be asleep."""
         raise NotOffered
 
-    def wake(self) -> None:
-        """End the sleeping ones."""
-        raise NotOffered
-
     def local_row(self, length: int) -> Any:
         """Do ``length`` steps in the workflow's own process, one after the other."""
         raise NotOffered
@@ -66,7 +62,7 @@ class Driver:
         raise NotOffered
 
     def replay(self, length: int) -> dict[str, float]:
-        """Bring a run of ``length`` steps back from its history; return ``events``, ``query_seconds``, ``replay_seconds``."""
+        """Bring a run of ``length`` steps back from its history; return ``events``, ``query_seconds``, ``replay_seconds`` (CPU)."""
         raise NotOffered
 
     def close(self) -> None:

@@ -25,7 +25,6 @@ class Driver(driver.Driver):
 
         self._app = temporal_app
         self._loop = asyncio.new_event_loop()
-        self._asleep: list[Any] = []
         self._client = self._do(Client.connect(os.environ["BENCH_SERVER"]))
 
     def chains(self, count: int, length: int) -> Sequence[Any]:
@@ -62,14 +61,9 @@ class Driver(driver.Driver):
         return self._do(one_by_one())
 
     def sleep(self, count: int) -> int:
-        self._asleep = self._do(self._all(count, lambda: self._start("Sleeper")))
-        self._do(self._turned(self._asleep))
-        return len(self._asleep)
-
-    def wake(self) -> None:
-        count, handles = len(self._asleep), iter(self._asleep)
-        self._do(self._all(count, lambda: next(handles).terminate()))
-        self._asleep = []
+        handles = self._do(self._all(count, lambda: self._start("Sleeper")))
+        self._do(self._turned(handles))
+        return len(handles)
 
     def local_row(self, length: int) -> Any:
         return self._do(self._result("LocalRow", length))

@@ -26,7 +26,6 @@ TINY = {
     "starts": {"count": 3},
     "starts_at_once": {"count": 3},
     "sleep": {"count": 2},
-    "wake": {},
     "local_row": {"length": 5},
     "local_fan_out": {"width": 5},
     "replay": {"length": 10},

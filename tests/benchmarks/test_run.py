@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import cases, cli
+from benchmarks import cases, cli, summary
 from benchmarks.cases import CASES
 from benchmarks.peers.catalogue import PEERS
+from benchmarks.peers.peer import Setting, version_of
+from benchmarks.rounds import Bench, Found
 
 
 @pytest.mark.slow
@@ -35,6 +37,14 @@ def test_a_quick_run_compares_celeriac_with_raw_celery_and_makes_a_page(
     done = CliRunner().invoke(cli.main, ["report", str(target), "--to", str(page)])
     assert done.exit_code == 0, done.output
     assert "| chains of 10, 10 at once | activities/s |" in page.read_text()
+    if version_of("matplotlib") is None:
+        assert "no plots: matplotlib is not installed" in done.stderr
+    else:
+        assert (
+            "![activities a second, by case and peer](performance/postgresql-prefork-throughput.svg)"
+            in page.read_text()
+        )
+        assert (tmp_path / "performance" / "postgresql-prefork-throughput.svg").stat().st_size > 1000
 
 
 def test_a_peer_that_is_not_installed_is_said_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +59,15 @@ def test_names_that_nothing_has_are_refused_with_those_there_are(option: str) ->
     done = CliRunner().invoke(cli.main, ["run", option, "nothing"])
     assert done.exit_code == 2
     assert "there are: " in done.stderr
+
+
+def test_no_case_begins_after_its_time() -> None:
+    found = [Found(CASES["chains-10"])]
+    with Bench([PEERS["celeriac"]], Setting()) as bench:
+        bench.measure(found, 3, until=0.0, step=lambda _: None)
+    assert found[0].samples == {}
+    made = summary.report(found, setting=Setting(), peers=[PEERS["celeriac"]], missing={}, servers={})
+    assert summary.quick(made)["rounds"] == {"chains-10": 0}
 
 
 def test_cases_are_chosen_by_name_or_beginning() -> None:
