@@ -16,7 +16,10 @@ from celeriac.cli.view import header, held_text, under_way
 from celeriac.orchestrator.status import TaskKind, WorkflowStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from celeriac.orchestrator.client import Client
+    from celeriac.orchestrator.events import HistoryEvent
     from celeriac.orchestrator.model import Run
 
 _LOOK: Final = 0.25
@@ -70,10 +73,22 @@ def write_run(screen: Screen, client: Client, run: Run, *, history: bool = True,
     screen.write(*header(run, tasks, now, full=full))
     if history:
         table = HistoryTable(limit=None if full else BRIEF)
-        screen.write("", table.heading(), table.rows(client.store.history(run.run_id)))
+        screen.write("", table.heading())
+        for events in _pages(client, run):
+            screen.write(table.rows(events))
     below = under_way(tasks, now, full=full)
     if below:
         screen.write(*below)
+
+
+def _pages(client: Client, run: Run, told: int = 0) -> Iterator[Sequence[HistoryEvent]]:
+    """Read a run's history piece by piece: it may be long, and the first of it is shown at once.
+
+    :param told: the number of the last event that is not to be read.
+    """
+    while events := client.store.history(run.run_id, after=told, limit=_PAGE):
+        yield events
+        told = events[-1].number
 
 
 def _follow(screen: Screen, client: Client, run: Run, *, full: bool) -> None:
@@ -85,7 +100,7 @@ def _follow(screen: Screen, client: Client, run: Run, *, full: bool) -> None:
     while True:
         # The run is looked at before its events: what has happened since is told in the next round.
         run = client.describe(run.run_id)
-        while events := client.store.history(run.run_id, after=told, limit=_PAGE):
+        for events in _pages(client, run, told):
             screen.write(table.rows(events))
             told = events[-1].number
         if not run.status.open:

@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     """How many suspended runs a process keeps alive. 0: none; each turn replays from the first event."""
 
     turn_cpu_limit: Span = timedelta(seconds=2)
-    """CPU time after which a turn is abandoned and its run blocked. Local activities don't count."""
+    """CPU time that one step of a turn may take; then the turn is abandoned and its run blocked. Local activities don't count."""
 
     turn_wall_limit: Span = timedelta(seconds=30)
     """The same in time on the wall; not below ``turn_cpu_limit``."""

@@ -379,7 +379,7 @@ class Client:
             only_looks=True,
         )
         try:
-            with engine.watchdog.watching():
+            with engine.watchdog.watching(live.steps):
                 if run.turns > 0:
                     feed(live, view.events)
                 turn = Turn(view, live, engine.definitions, engine.settings.limits)

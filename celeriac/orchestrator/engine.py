@@ -375,7 +375,7 @@ class Engine:
         work: LocalWork,
     ) -> TurnOutcome | _Unfinished | _Refused:
         turn = Turn(view, live, self.definitions, self._limits, origin)
-        with self.watchdog.watching():
+        with self.watchdog.watching(live.steps):
             turn.take_all(view, order)
         if turn.closes_over:
             return _Refused(turn.closed_by or 0)
@@ -430,7 +430,7 @@ class Engine:
                 return None
             turn = Turn(fresh, live, self.definitions, self._limits, origin)
             known = {item.number for item in view.inbox}
-            with self.watchdog.watching():
+            with self.watchdog.watching(live.steps):
                 turn.take_all(fresh, as_it_came([item for item in fresh.inbox if item.number in known]))
             work.carry_out(turn)
             outcome = self.store.commit(turn.commit(turn_token=token, leave_due=not turn.closed))
@@ -457,7 +457,7 @@ class Engine:
         if turn.closed and any(item.message.kind.holds_open for item in unseen):
             return _Refused(turn.closed_by or 0)
         turn.seen, turn.now = more.run.inbox_seq, more.now
-        with self.watchdog.watching():
+        with self.watchdog.watching(turn.live.steps):
             for item in unseen:
                 turn.take(item)
         return _Refused(turn.closed_by or 0) if turn.closes_over else None
@@ -489,7 +489,7 @@ class Engine:
         )
         if run.turns > 0:
             try:
-                with self.watchdog.watching():
+                with self.watchdog.watching(live.steps):
                     feed(live, view.events)
             except BaseException:
                 live.discard()

@@ -113,6 +113,7 @@ class LiveRun:
         self.context = WorkflowContext(self)
         self._main: WorkflowTask[Any] | None = None
         self._numbers = 0
+        self._steps = 0
         self._step: dict[int, commands.Command] = {}
         self._where: dict[int, str] = {}
         self._recorded: dict[int, tuple[int, events.Effect]] = {}
@@ -155,6 +156,7 @@ class LiveRun:
         """
         self.at = max(at, self.at)
         self.loop.now = self.at / SECOND
+        self._steps += 1
         self._step.clear()
         self._where.clear()
         self.replaying = recorded is not None
@@ -172,6 +174,10 @@ class LiveRun:
         if recorded is not None:
             self._compare(issued, effects, number)
         return issued
+
+    def steps(self) -> int:
+        """Return how many steps have been begun, whether they were recorded or new."""
+        return self._steps
 
     def _run(self) -> None:
         loop = self.loop

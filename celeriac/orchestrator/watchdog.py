@@ -1,5 +1,7 @@
 """Ends turns that do not yield: one native thread that looks at the turn thread's CPU and wall time.
 
+The limits are those of one step, so a turn of many steps, or a replay of many, is not taken for code that does not yield.
+
 CPU time counts, so that a stopped or loaded machine blocks nobody; wall time is the wider net for code that waits.
 
 Where gevent has put its own threads and clocks in place of the system's, the real ones are taken: a greenlet would never
@@ -13,7 +15,7 @@ import ctypes
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -25,11 +27,13 @@ IDLE_LOOKS: Final = 100
 
 
 class _Watched:
-    """One stretch of a turn: which thread, since when, and whether it was struck."""
+    """One stretch of a turn: which thread, since when, how many steps it had taken by then, and whether it was struck."""
 
-    __slots__ = ("clock", "cpu", "cpu_limit", "ident", "stack", "wall", "wall_limit")
+    __slots__ = ("clock", "cpu", "cpu_limit", "ident", "stack", "steps", "taken", "wall", "wall_limit")
 
-    def __init__(self, cpu_limit: float, wall_limit: float) -> None:
+    def __init__(self, cpu_limit: float, wall_limit: float, steps: Callable[[], int]) -> None:
+        self.steps = steps
+        self.taken = steps()
         self.ident = _native(_thread, "get_ident")()
         self.cpu_limit = cpu_limit
         self.wall_limit = wall_limit
@@ -39,6 +43,12 @@ class _Watched:
         self.stack: list[str] | None = None
 
     def overdue(self) -> bool:
+        taken = self.steps()
+        if taken != self.taken:
+            self.taken, self.wall = taken, time.monotonic()
+            if self.clock is not None:
+                self.cpu = time.clock_gettime(self.clock)
+            return False
         if time.monotonic() - self.wall > self.wall_limit:
             return True
         return self.clock is not None and time.clock_gettime(self.clock) - self.cpu > self.cpu_limit
@@ -66,6 +76,10 @@ def _cpu_clock(ident: int) -> int | None:
         return None
 
 
+def _one_step() -> int:
+    return 0
+
+
 class Watchdog:
     """Watches the turns of this process."""
 
@@ -77,12 +91,13 @@ class Watchdog:
         self._lock = _native(_thread, "allocate_lock")()
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self, steps: Callable[[], int] = _one_step) -> Iterator[None]:
         """Limit a stretch of workflow code.
 
+        :param steps: counts the steps that the code has taken; with each of them it has the whole time again.
         :raises TurnAbandoned: it took longer; the message holds the stack where it was struck.
         """
-        watched = _Watched(self.cpu_limit, self.wall_limit)
+        watched = _Watched(self.cpu_limit, self.wall_limit, steps)
         self._watched[watched.ident] = watched
         if not self._looking:
             self._start()

@@ -88,6 +88,32 @@ def test_a_turn_that_waits_where_it_must_not_is_abandoned_by_the_wall_clock() ->
     assert blocked["reason"] == "TurnAbandoned"
 
 
+def test_the_limit_is_one_steps_and_not_that_of_a_turn_or_a_replay_of_many() -> None:
+    env = make("cold", watchdog=Watchdog(cpu_limit=0.5, wall_limit=60))
+
+    @env.workflow
+    async def busy(ctx: WorkflowContext) -> int:
+        for number in range(12):
+            await ctx.wait_signal("go")
+            begun = time.thread_time()
+            while time.thread_time() < begun + 0.1:
+                pass
+            done[0] = number + 1
+        return done[0]
+
+    done = [0]
+    handle = env.start(busy)
+    env.settle()
+    for _ in range(11):
+        handle.signal("go")
+    env.settle()
+    assert (handle.describe().blocked, done) == (None, [11])
+    assert len(handle.query("stack")) == 1
+    handle.signal("go")
+    env.settle()
+    assert handle.result() == 12
+
+
 def test_a_slow_side_effect_counts_too_but_an_activity_does_not() -> None:
     env = make("inline", watchdog=Watchdog(cpu_limit=0.2, wall_limit=0.4))
 

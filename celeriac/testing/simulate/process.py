@@ -38,7 +38,7 @@ _NOTHING: Final = nullcontext()
 class Unwatched(Watchdog):
     """Limits nothing: strands of one thread have no processor time of their own."""
 
-    def watching(self) -> AbstractContextManager[None]:
+    def watching(self, _: Callable[[], int] | None = None) -> AbstractContextManager[None]:
         """Do nothing."""
         return _NOTHING
 

@@ -1,0 +1,132 @@
+"""What one activity of many costs, counted in calls: as much among a thousand as among a hundred.
+
+``python -m tests.load`` measures the same in seconds, with more of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import pstats
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from celeriac.activities.definition import ActivityDefinition
+from celeriac.executors.local import JumpingClock, LocalExecutor
+from celeriac.orchestrator.context import WorkflowContext
+from celeriac.orchestrator.definition import Registry, WorkflowDefinition
+from celeriac.orchestrator.executor import WorkflowHandle, WorkflowOptions
+from celeriac.stores.memory import InMemoryStore
+
+FEW: Final = 100
+MANY: Final = 1_000
+OUTCOMES: Final = 40
+Fan = Callable[[WorkflowContext, int], Any]
+
+
+def step(number: int) -> int:
+    return number
+
+
+STEP: Final = ActivityDefinition("step", step)
+
+
+async def one(ctx: WorkflowContext, number: int) -> int:
+    return int(await ctx.execute_activity(STEP, number))
+
+
+async def futures(ctx: WorkflowContext, count: int) -> int:
+    return sum(await asyncio.gather(*(ctx.execute_activity(STEP, each) for each in range(count))))
+
+
+async def coroutines(ctx: WorkflowContext, count: int) -> int:
+    return sum(await asyncio.gather(*(one(ctx, each) for each in range(count))))
+
+
+async def group(ctx: WorkflowContext, count: int) -> int:
+    async with asyncio.TaskGroup() as tasks:
+        found = [tasks.create_task(one(ctx, each)) for each in range(count)]
+    return sum(each.result() for each in found)
+
+
+async def as_they_come(ctx: WorkflowContext, count: int) -> int:
+    return sum([await each for each in asyncio.as_completed([one(ctx, each) for each in range(count)])])
+
+
+async def a_few_at_once(ctx: WorkflowContext, count: int) -> int:
+    free = asyncio.Semaphore(20)
+
+    async def when_free(number: int) -> int:
+        async with free:
+            return await one(ctx, number)
+
+    return sum(await asyncio.gather(*(when_free(each) for each in range(count))))
+
+
+async def local(ctx: WorkflowContext, count: int) -> int:
+    return sum(await asyncio.gather(*(ctx.execute_local_activity(step, each) for each in range(count))))
+
+
+def plain(ctx: WorkflowContext, count: int) -> int:
+    return sum(each.result() for each in [ctx.execute_activity(STEP, each) for each in range(count)])
+
+
+async def timers(ctx: WorkflowContext, count: int) -> int:
+    await asyncio.gather(*(ctx.sleep(each + 1) for each in range(count)))
+    return sum(range(count))
+
+
+FANS: Final[list[Fan]] = [futures, coroutines, group, as_they_come, a_few_at_once, local, plain, timers]
+
+
+def started(fan: Fan, count: int) -> tuple[LocalExecutor, WorkflowHandle[Any]]:
+    clock, registry = JumpingClock(), Registry()
+    registry.add_workflow(WorkflowDefinition("fan", fan))
+    registry.activities["step"] = STEP
+    executor = LocalExecutor(registry, InMemoryStore(clock), clock=clock)
+    return executor, executor.execute("fan", WorkflowOptions(args=(count,)))
+
+
+def calls(act: Callable[[], Any]) -> int:
+    """Return how many calls of functions, Python's own included, it takes to do something."""
+    profile = cProfile.Profile()
+    profile.runcall(act)
+    return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]  # typeshed lacks it
+
+
+@pytest.mark.parametrize("fan", FANS, ids=lambda fan: fan.__name__)
+def test_an_activity_among_a_thousand_costs_what_one_among_a_hundred_does(fan: Fan) -> None:
+    def each(count: int) -> float:
+        executor, handle = started(fan, count)
+        taken = calls(executor.drive)
+        assert handle.result() == sum(range(count))
+        return taken / count
+
+    each(10)  # what is made once has been made
+    assert each(MANY) <= 1.1 * each(FEW)
+
+
+def outcomes(fan: Fan, count: int) -> int:
+    """Return what turns cost that take one outcome each, of a run that waits for many."""
+    executor, handle = started(fan, count)
+    executor.engine.turn(handle.run_id)
+
+    def some() -> None:
+        for seq in range(1, OUTCOMES + 1):
+            claim = executor.attempts.claim(handle.run_id, seq, attempt=1)
+            assert claim is not None
+            assert executor.attempts.completed(claim, seq)
+            executor.engine.turn(handle.run_id)
+
+    taken = calls(some)
+    completed = [each for each in executor.history(handle.id) if each.type == "activity_completed"]
+    assert len(completed) == OUTCOMES
+    return taken
+
+
+@pytest.mark.parametrize("fan", [futures, coroutines, group, as_they_come, plain], ids=lambda fan: fan.__name__)
+def test_the_turn_of_one_outcome_does_not_look_at_the_others(fan: Fan) -> None:
+    outcomes(fan, OUTCOMES)
+    assert outcomes(fan, MANY) <= 1.1 * outcomes(fan, FEW)
