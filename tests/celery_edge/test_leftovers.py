@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
 import uuid
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import redis
@@ -16,6 +17,39 @@ from celeriac.stores.sql import SqlStore
 from tests.celery_edge.harness import Ledger, Worker, eventually
 
 HERE = "tests.celery_edge.flows"
+
+
+def documented() -> list[re.Pattern[str]]:
+    """Return the keys that the reference explains."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "channels.md").read_text()
+    table = page.partition("## Keys in Redis")[2].partition("## Celery messages")[0]
+    names = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+    return [
+        re.compile("".join(".+" if part[:1] == "<" else re.escape(part) for part in re.split(r"(<[^>]+>)", name)))
+        for name in names
+    ]
+
+
+class Watch:
+    """Notes each key that there is while it watches."""
+
+    def __init__(self, url: str) -> None:
+        self.seen: set[str] = set()
+        self._url, self._over = url, threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        with redis.Redis.from_url(self._url, decode_responses=True) as client:
+            while not self._over.wait(0.01):
+                self.seen.update(client.scan_iter())
 
 
 def kinds(client: redis.Redis) -> dict[str, int]:
@@ -34,6 +68,7 @@ def test_redis_and_the_store_after_all_is_done(edge_env: Any, ledger: Ledger, tm
     with (
         Celery("stranger", broker=broker, backend=broker, set_as_current=False) as stranger,
         redis.Redis.from_url(broker, decode_responses=True) as client,
+        Watch(broker) as watch,
         Worker(tmp_path, HERE, EDGE_BROKER=broker, EDGE_STORE=store) as worker,
     ):
 
@@ -79,6 +114,10 @@ def test_redis_and_the_store_after_all_is_done(edge_env: Any, ledger: Ledger, tm
         eventually(left, lambda found: found == settled)
         worker.stop()
         assert left() == settled
+
+        explained = documented()
+        assert [key for key in watch.seen if not any(each.fullmatch(key) for each in explained)] == []
+        assert {"celery", "unacked", "unacked_index"} <= watch.seen
 
         opened = SqlStore(store)
         with opened.db.engine.connect() as connection:

@@ -296,6 +296,21 @@ class Racing(ContractBase):
             assert after.status is WorkflowStatus.PAUSED
             assert after.version == (2 if outcome is CommitOutcome.COMMITTED else 1)
 
+    def test_purges_race_turns_and_each_other_and_touch_no_open_run(self, world: World) -> None:
+        for _ in range(self.rounds):
+            working, old = [world.start() for _ in range(2)], [world.closed() for _ in range(4)]
+            purge: dict[str, Any] = {"closed_before": world.store.now() + MINUTE, "limit": 3}
+            *purged, _, _, outcome = race(
+                partial(world.store.purge, world.namespace, **purge),
+                partial(world.second.purge, world.namespace, **purge),
+                *(partial(world.signal, run) for run in working),
+                partial(world.second.commit, world.a_commit(working[0], SignalReceived("x"), leave_due=True)),
+            )
+            assert sum(purged) + world.store.purge(world.namespace, **purge) == len(old)
+            assert outcome is CommitOutcome.COMMITTED
+            assert [world.inbox(run) for run in working] == [[(1, "key")]] * 2
+            assert [list(world.store.history(run.run_id)) for run in old] == [[]] * 4
+
     def test_renewals_race_outcomes_without_bringing_rows_back(self, world: World) -> None:
         for _ in range(self.rounds):
             run = world.start()
