@@ -14,6 +14,8 @@ from celeriac.errors import StoreError
 from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery import queues
 from celeriac.executors.celery.headers import HEADER, ActivityTicket, WorkflowTicket
+from celeriac.executors.celery.keptclient import keep_client
+from celeriac.executors.celery.quick import QuickWays
 from celeriac.orchestrator.attempts import activity_id
 from celeriac.orchestrator.model import Micros, RunRef
 from celeriac.orchestrator.ports import ActivityReady, Hint, RunFinished, TurnReady
@@ -58,10 +60,12 @@ class CeleryDispatcher:
         self._app = app
         self._expect = expect
         self._is_id_only = is_id_only
+        self._quick = QuickWays(app)
 
     def publish(self, hints: Sequence[Hint]) -> None:
         """Publish hints in order, over one connection; several in one round trip where the transport can."""
         with self._app.producer_or_acquire() as producer:
+            keep_client(producer.channel)
             if not self._send_together(hints, producer):
                 self._send_each(hints, producer)
 
@@ -143,6 +147,8 @@ class CeleryDispatcher:
             options["countdown"] = hint.delay
         args, kwargs = hint.data.get("args", ()), hint.data.get("kwargs", {})
         if task is not None and own is None and self._is_id_only(task):
+            if not hint.delay and self._quick.publish(producer, task, hint.queue, options):
+                return
             args, kwargs = (), {}
         send = self._app.send_task if task is None else task.apply_async
         prefix = (name,) if task is None else ()

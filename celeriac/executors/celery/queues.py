@@ -8,6 +8,8 @@ from typing import Any
 from celery import Celery
 from celery.utils.imports import symbol_by_name
 
+from celeriac.executors.celery.quick import LASTING
+
 _ROUTING = frozenset({"queue", "exchange", "routing_key", "exchange_type", "delivery_mode"})
 
 
@@ -15,9 +17,14 @@ def install(app: Celery, route: Callable[[str], dict[str, str] | None]) -> None:
     """Have the app's routing ask ``route(name)`` for tasks that none of its own routes knows."""
     base = symbol_by_name(app.amqp_cls)
 
+    def last(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
+        return route(name)
+
+    setattr(last, LASTING, True)
+
     def routed(self: Any, queues: Any = None, create_missing: Any = None) -> Any:
         router = base.Router(self, queues, create_missing)
-        router.routes = [*(router.routes or ()), lambda name, *_, **__: route(name)]
+        router.routes = [*(router.routes or ()), last]
         return router
 
     app.amqp_cls = type(base.__name__, (base,), {"__module__": base.__module__, "Router": routed})

@@ -10,7 +10,7 @@ from typing import Any, Final
 from celery import bootsteps, signals
 
 from celeriac.errors import CeleriacError
-from celeriac.executors.celery import events, forks, precautions
+from celeriac.executors.celery import events, forks, leaving, precautions
 from celeriac.executors.celery.activities import serve
 from celeriac.executors.celery.channel import ELECTION, SignalChannel
 from celeriac.executors.celery.hints import HintPipe
@@ -66,6 +66,7 @@ class CeleriacStep(bootsteps.StartStopStep):
         prepare(runtime)
         preload(runtime)
         forks.install()
+        leaving.install()
 
     def _told_to_stop(self, **_: Any) -> None:
         self._stopping.tell()

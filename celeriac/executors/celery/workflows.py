@@ -17,6 +17,7 @@ from celeriac.errors import InvalidCall, StoreError, StoreUnavailable, WorkflowC
 from celeriac.executors.celery import events, forbidden
 from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery.headers import StartTicket, WorkflowTicket, ticket_of
+from celeriac.executors.celery.leaving import LeftOpen
 from celeriac.executors.celery.queues import queue_from
 from celeriac.executors.celery.results import WorkflowResult
 from celeriac.executors.celery.runtime import CeleryRuntime, runtime_of
@@ -187,7 +188,7 @@ class WorkflowTask(Task):
             except StoreUnavailable as error:
                 _LOG.warning("the first turn of run %s waits for the store: %s", ticket.run_id, error)
         events.waiting(self)
-        raise Ignore
+        raise LeftOpen
 
     def _origin(self, ticket: WorkflowTicket) -> dict[str, Json]:
         return origins.from_request(self.request, named=ticket.named)

@@ -1,0 +1,233 @@
+"""The short way of activities' messages: the same messages as Celery's own way makes, and only where nobody has a say."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import redis
+from billiard.einfo import ExceptionInfo
+from celery import Celery, Task, signals
+from celery.exceptions import Ignore
+from kombu import Exchange, Queue, pools
+
+from celeriac import Celeriac
+from celeriac.executors.celery.leaving import BriefInfo, LeftOpen
+from celeriac.executors.celery.quick import QuickWays
+from celeriac.orchestrator.model import RunRef
+from celeriac.orchestrator.ports import ActivityReady
+from celeriac.orchestrator.status import WorkflowStatus
+
+
+def charge(order: str) -> str:
+    return order
+
+
+@pytest.fixture
+def app(redis_url: str) -> Iterator[Celery]:
+    app = Celery("quick", broker=redis_url, set_as_current=False)
+    durable = Celeriac(app, store="memory://")
+
+    durable.activity(name="quick.charge")(charge)
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+        client.delete("celery", "elsewhere")
+
+
+@pytest.fixture(autouse=True)
+def new_connections() -> None:
+    """Have nothing declared on a connection of an earlier test."""
+    pools.reset()
+
+
+@pytest.fixture
+def short_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Which messages have gone the short way."""
+    taken: list[bool] = []
+    publish = QuickWays.publish
+
+    def noted(*args: Any) -> bool:
+        taken.append(publish(*args))
+        return taken[-1]
+
+    monkeypatch.setattr(QuickWays, "publish", noted)
+    return taken
+
+
+def publish(app: Celery, *seqs: int, queue: str | None = None, options: Mapping[str, Any] | None = None) -> None:
+    run = RunRef("run-1", "order-1", "quick", "flow", None, WorkflowStatus.RUNNING)
+    data = {"name": "quick.charge", "args": ["A-17"], "kwargs": {}, "options": dict(options or {})}
+    for seq in seqs:
+        app.celeriac_runtime.dispatcher.publish([ActivityReady(run, seq, 1, data, queue)])  # type: ignore[attr-defined]
+
+
+def messages(client: Any, queue: str = "celery") -> list[dict[str, Any]]:
+    """Take what is in a queue, the first message first, without what must differ from one message to the next."""
+    found = [json.loads(each) for each in reversed(client.lrange(queue, 0, -1))]
+    client.delete(queue)
+    for each in found:
+        each["body"] = json.loads(base64.b64decode(each["body"]))
+        assert each["properties"].pop("delivery_tag")
+        number = str(each["headers"]["celeriac"].pop("seq"))
+        assert number in each["headers"].pop("id")
+        assert number in each["properties"].pop("correlation_id")
+        for name in ("argsrepr", "kwargsrepr"):  # which Celery writes here too, where nobody reads them
+            each["properties"].pop(name, None)
+    return found
+
+
+@pytest.mark.parametrize("options", [{}, {"start_to_close": 30.0}], ids=["plain", "limited"])
+def test_the_short_way_makes_the_message_that_celery_makes(
+    app: Celery, client: Any, short_ways: list[bool], options: dict[str, Any]
+) -> None:
+    publish(app, 1, 2, 3, options=options)
+
+    first, second, third = messages(client)
+
+    assert short_ways == [False, True, True]  # the first one has the queue declared
+    assert first == second == third
+    assert first["body"] == [[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
+    assert first["headers"]["timelimit"] == [35.0 if options else None, None]
+
+
+def test_a_message_goes_to_the_queue_that_the_call_names(app: Celery, client: Any, short_ways: list[bool]) -> None:
+    publish(app, 1, 2, queue="elsewhere")
+
+    first, second = messages(client, "elsewhere")
+
+    assert short_ways == [False, True]
+    assert first == second
+
+
+def test_whoever_listens_to_the_publish_signals_hears_of_each_message(
+    app: Celery, client: Any, short_ways: list[bool]
+) -> None:
+    heard: list[str] = []
+
+    def hear(sender: str, headers: dict[str, Any], **_: Any) -> None:
+        heard.append(sender)
+        headers["tenant"] = "acme"
+
+    publish(app, 1, 2)
+    signals.before_task_publish.connect(hear)
+    try:
+        publish(app, 3, 4)
+    finally:
+        signals.before_task_publish.disconnect(hear)
+
+    assert short_ways == [False, True, False, False]
+    assert heard == ["quick.charge", "quick.charge"]
+    assert [each["headers"].get("tenant") for each in messages(client)] == [None, None, "acme", "acme"]
+
+
+def test_a_router_that_is_a_function_is_asked_each_time(app: Celery, client: Any, short_ways: list[bool]) -> None:
+    app.conf.task_routes = [lambda name, args, kwargs, options, **_: {"queue": next(places)}]
+    places = iter(["celery", "elsewhere", "celery"])
+
+    publish(app, 1, 2, 3)
+
+    assert short_ways == [False, False, False]
+    assert (len(messages(client)), len(messages(client, "elsewhere"))) == (2, 1)
+
+
+def test_a_class_with_a_way_of_its_own_to_send_is_asked_each_time(
+    redis_url: str, client: Any, short_ways: list[bool]
+) -> None:
+    sent: list[str] = []
+
+    class Tenant(Task):  # type: ignore[misc]
+        def apply_async(self, *args: Any, **kwargs: Any) -> Any:
+            sent.append(kwargs["task_id"])
+            return super().apply_async(*args, **kwargs)
+
+    app = Celery("quick", broker=redis_url, set_as_current=False, task_cls=Tenant)
+    durable = Celeriac(app, store="memory://")
+    durable.activity(name="quick.charge")(charge)
+
+    publish(app, 1, 2)
+
+    assert short_ways == [False, False]
+    assert len(sent) == 2
+    app.close()
+
+
+def test_a_library_that_wraps_the_sending_is_gone_through(
+    app: Celery, client: Any, short_ways: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced: list[str] = []
+    original = Celery.send_task
+
+    def send_task(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        traced.append(name)
+        return original(self, name, *args, **kwargs)
+
+    monkeypatch.setattr(Celery, "send_task", send_task)
+
+    publish(app, 1, 2)
+
+    assert short_ways == [False, False]
+    assert traced == ["quick.charge", "quick.charge"]
+
+
+def test_what_is_not_a_direct_queue_is_left_to_celery(redis_url: str, client: Any, short_ways: list[bool]) -> None:
+    app = Celery("quick", broker=redis_url, set_as_current=False)
+    app.conf.task_queues = [Queue("celery", Exchange("topics", type="topic"), routing_key="orders")]
+    app.conf.task_default_routing_key = "orders"
+    durable = Celeriac(app, store="memory://")
+    durable.activity(name="quick.charge")(charge)
+
+    publish(app, 1, 2)
+
+    assert short_ways == [False, False]
+    assert len(messages(client)) == 2
+    app.close()
+
+
+def test_a_connection_that_was_cut_is_opened_again(app: Celery, client: Any, short_ways: list[bool]) -> None:
+    publish(app, 1, 2)
+    client.client_kill_filter(_type="normal", skipme=True)
+
+    publish(app, 3)
+
+    assert len(messages(client)) == 3
+
+
+def test_no_client_is_made_for_a_message(app: Celery, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(app, 1, 2)
+    made: list[Any] = []
+    original = redis.Redis.__init__
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        made.append(self)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(redis.Redis, "__init__", init)
+
+    publish(app, 3, 4, 5)
+
+    assert made == []
+
+
+def test_a_task_that_is_left_open_is_told_without_a_traceback() -> None:
+    def info(error: Exception) -> ExceptionInfo:
+        try:
+            raise error
+        except Ignore:
+            return BriefInfo(internal=True)
+
+    brief, whole = info(LeftOpen()), info(Ignore("on purpose"))
+
+    assert (brief.type, brief.traceback, brief.tb, brief.internal) == (LeftOpen, "", None, True)
+    assert type(brief.exception.exc) is LeftOpen
+    assert whole.type is Ignore
+    assert whole.traceback.startswith("Traceback (most recent call last):")
+    assert whole.traceback.endswith("celery.exceptions.Ignore: on purpose\n")
