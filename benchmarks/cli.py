@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,7 +23,8 @@ from benchmarks.peers.peer import Peer, Setting, version_of
 from benchmarks.rounds import Bench, Found
 from benchmarks.servers import STORES
 
-_QUICK_LIMIT: Final = 40.0  # seconds within which the last round has to end; the servers' start and stop come on top
+_QUICK_LIMIT: Final = 30.0  # seconds within which the last case has to end
+_COUNTING: Final = 10.0  # seconds after that in which the pass that counts may begin
 _NOTES: Final = Path(__file__).parent / "notes.md"
 _QUICK_PEERS: Final = (OURS, "celery-redis")
 
@@ -91,16 +95,30 @@ def measure(
         each.offered_by(peer) * (rounds + (each.counts and each.name in counted)) for each in cases for peer in peers
     )
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar, Bench(peers, setting) as bench:
+    with (
+        _ended_in_order(),
+        Progress(*columns, console=Console(stderr=True), transient=True) as bar,
+        Bench(peers, setting) as bench,
+    ):
         task = bar.add_task("starting", total=steps)
 
         def step(what: str) -> None:
             bar.update(task, advance=1, description=what)
 
         found = [Found(case) for case in cases]
-        bench.count([each for each in found if each.case.name in counted], step=step)
         bench.measure(found, rounds, until=until, step=step)
+        bench.count([each for each in found if each.case.name in counted], until=until + _COUNTING, step=step)
         return summary.report(found, setting=setting, peers=peers, missing=missing, servers=bench.servers.said())
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Have a SIGTERM end the run as an interrupt would, so that no server or worker is left behind."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _cases(text: str | None, default: Iterable[str]) -> list[Case]:

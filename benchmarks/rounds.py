@@ -53,23 +53,28 @@ class Bench:
     def measure(self, found: Sequence[Found], rounds: int, *, until: float, step: Callable[[str], None]) -> None:
         """Measure cases for so many rounds.
 
-        :param until: the ``time.monotonic()`` after which no case begins, nor one that may not be finished by then.
+        :param until: the ``time.monotonic()`` after which no case but the first begins, nor one that may not be done by then.
         :param step: called with what comes next, once a case and peer.
         """
         took: dict[str, float] = {}
         for number in range(rounds):
             for each in found:
                 begun = time.monotonic()
-                if begun + took.get(each.case.name, 0.0) > until:
+                if took and begun + took.get(each.case.name, 0.0) > until:
                     return
                 for peer in self._asked(each.case, number):
                     step(f"round {number + 1}: {each.case.title}, {peer.title}")
                     each.samples.setdefault(peer.name, []).append(self._sample(each.case, peer))
                 took[each.case.name] = time.monotonic() - begun
 
-    def count(self, found: Iterable[Found], *, step: Callable[[str], None]) -> None:
-        """Do each case that has activities in a tiny size, and count everything that can be, whatever that costs in time."""
+    def count(self, found: Iterable[Found], *, until: float, step: Callable[[str], None]) -> None:
+        """Do each case that has activities in a tiny size, and count everything that can be, whatever that costs in time.
+
+        :param until: the ``time.monotonic()`` after which none begins.
+        """
         for each in found:
+            if time.monotonic() > until:
+                return
             case = each.case.made_tiny()
             for peer in self._asked(case, 0) if case.counts else ():
                 step(f"counting: {case.title}, {peer.title}")

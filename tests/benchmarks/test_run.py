@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ def test_a_quick_run_compares_celeriac_with_raw_celery_and_makes_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cases.Case, "made_small", cases.Case.made_tiny)
+    monkeypatch.setattr(cli, "_QUICK_LIMIT", 1e6)  # the machine may be busy
     target, page = tmp_path / "figures" / "run.json", tmp_path / "performance.md"
     done = CliRunner().invoke(cli.main, ["run", "--quick", "--rounds", "1", "--json", str(target)])
     assert done.exit_code == 0, done.output
@@ -47,6 +50,14 @@ def test_a_quick_run_compares_celeriac_with_raw_celery_and_makes_a_page(
         assert (tmp_path / "performance" / "postgresql-prefork-throughput.svg").stat().st_size > 1000
 
 
+def test_a_run_that_is_told_to_end_ends_in_order() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end, cli._ended_in_order():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert end.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_peer_that_is_not_installed_is_said_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(PEERS["celery-redis"]), "missing", lambda _: ["celery"])
     done = CliRunner().invoke(cli.main, ["run", "--peers", "celery-redis", "--cases", "chains-10", "--no-count"])
@@ -61,13 +72,15 @@ def test_names_that_nothing_has_are_refused_with_those_there_are(option: str) ->
     assert "there are: " in done.stderr
 
 
-def test_no_case_begins_after_its_time() -> None:
-    found = [Found(CASES["chains-10"])]
+def test_no_case_but_the_first_begins_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "_sample", lambda *_: {"activities_per_second": 1.0})
+    found = [Found(CASES["chains-10"]), Found(CASES["alone-10"])]
     with Bench([PEERS["celeriac"]], Setting()) as bench:
         bench.measure(found, 3, until=0.0, step=lambda _: None)
-    assert found[0].samples == {}
+        bench.count(found, until=0.0, step=lambda _: None)
+    assert [each.samples for each in found] == [{"celeriac": [{"activities_per_second": 1.0}]}, {}]
     made = summary.report(found, setting=Setting(), peers=[PEERS["celeriac"]], missing={}, servers={})
-    assert summary.quick(made)["rounds"] == {"chains-10": 0}
+    assert summary.quick(made)["rounds"] == {"chains-10": 1, "alone-10": 0}
 
 
 def test_cases_are_chosen_by_name_or_beginning() -> None:
