@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import click
 from celery import Celery
 
 from celeriac.activities.definition import ActivityDefinition
-from celeriac.config.settings import Settings
 from celeriac.durations import Duration
 from celeriac.errors import ConfigurationError
 from celeriac.executors.celery import control, forbidden, internal, queues
@@ -28,6 +27,9 @@ from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.ports import SignalBus, Store
 from celeriac.orchestrator.signals import SignalType
 from celeriac.shared import declare_shared
+
+if TYPE_CHECKING:
+    from celeriac.config.settings import Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,6 +94,8 @@ class Celeriac:
         return None if queue is None else {"queue": queue}
 
     def _load_settings(self) -> Settings:
+        from celeriac.config.settings import Settings  # noqa: PLC0415 - a tenth of a second, which attaching need not cost
+
         conf = self.app.conf
         known = {key: conf[key] for key in conf}
         # Celery looks a name up under the namespace that the configuration was read with, whatever that is.
@@ -205,6 +209,17 @@ class Celeriac:
         :raises WorkflowNotFound: there is none.
         """
         return self.client.handle(workflow_id)
+
+    def start_many(self, workflow: Any, starts: Iterable[Any], *, return_exceptions: bool = False) -> Sequence[Any]:
+        """Start a workflow many times, and return the handles in order; all are durable when this returns.
+
+        :param workflow: a declared workflow or its name.
+        :param starts: each a tuple of arguments, ``WorkflowOptions``, or a dict with what ``apply_async`` takes.
+        :param return_exceptions: return what refused a start in its place, instead of raising it for all.
+        :raises InvalidCall, PayloadError: arguments that do not fit; nothing was started.
+        :raises StartsRefused: some ids are in use; all other starts were made. Has what became of each.
+        """
+        return self.client.start_many(workflow, starts, return_exceptions=return_exceptions)
 
     def signal(
         self, workflow_id: str, signal: SignalType[Any] | str, payload: Any = None, *, key: str | None = None

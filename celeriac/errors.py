@@ -8,6 +8,7 @@
     ├── WorkflowNotFound (LookupError)         no run with that id
     ├── WorkflowClosed (RuntimeError)          the run has ended and takes no more input
     ├── WorkflowIdInUse (RuntimeError)         the id belongs to an open run
+    ├── StartsRefused (RuntimeError)           some of many starts were refused; the others were made
     ├── UnknownDefinition (LookupError)        a workflow, activity, signal or query nobody declared
     ├── SignalRejected (ValueError)            a signal that does not fit what the workflow declares
     ├── QueryFailed (RuntimeError)             a query's own code raised
@@ -41,7 +42,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "SchemaMismatch",
     "SignalRejected",
     "StaleWrite",
+    "StartsRefused",
     "StoreError",
     "StoreUnavailable",
     "TurnAbandoned",
@@ -145,6 +147,26 @@ class WorkflowIdInUse(CeleriacError, RuntimeError):
         )
         self.workflow_id = workflow_id
         self.run_id = run_id
+
+
+class StartsRefused(CeleriacError, RuntimeError):
+    """Some of many starts were refused. All others have been made.
+
+    :param workflow: the workflow's name.
+    :param results: what became of each start, in order: what ``start_many`` returns for it, or why it was refused.
+    """
+
+    def __init__(self, workflow: str, results: Sequence[Any]) -> None:
+        self.workflow = workflow
+        self.results = results
+        self.refused: dict[int, Exception] = {
+            place: each for place, each in enumerate(results) if isinstance(each, Exception)
+        }
+        first, why = next(iter(self.refused.items()))
+        super().__init__(
+            f"{len(self.refused):,} of {len(results):,} starts of workflow {workflow!r} were refused; all others were made. "
+            f"The first, starts[{first}]: {why} What became of each is in .results; with return_exceptions=True it is returned."
+        )
 
 
 class UnknownDefinition(CeleriacError, LookupError):

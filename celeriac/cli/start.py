@@ -11,6 +11,7 @@ from celeriac.cli.access import durable
 from celeriac.cli.data import run_document
 from celeriac.cli.options import JsonValue, Seconds, json_option
 from celeriac.cli.screen import Screen
+from celeriac.cli.startmany import start_from
 from celeriac.cli.text import pretty, visible
 from celeriac.errors import InvalidCall
 from celeriac.orchestrator.executor import WorkflowOptions
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 @click.option("--arg", "args", multiple=True, type=JsonValue(), help="An argument; may be repeated.")
 @click.option("--kwargs", type=JsonValue(dict), help="Arguments by name, as a JSON object.")
 @click.option("--input", "input_", type=JsonValue(), help="Short for the one --arg.")
+@click.option(
+    "--from",
+    "file",
+    type=click.File(encoding="utf-8"),
+    help="Start many, a JSON document a line: an array of arguments, or an object with args, kwargs, id. - is standard input.",
+)
 @click.option(
     "--id-conflict",
     type=click.Choice([each.value for each in IdConflict]),
@@ -61,14 +68,22 @@ def start(
     args: tuple[Json, ...],
     kwargs: dict[str, Json] | None,
     input_: Json,
+    file: Any,
     wait: float | None,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Start a workflow by its name. Arguments are JSON: --arg '"A-17"' --arg 4200."""
+    """Start a workflow by its name, once or many times. Arguments are JSON: --arg '"A-17"' --arg 4200."""
     has_input = ctx.get_parameter_source("input_") is not click.core.ParameterSource.DEFAULT  # which may be null
     if args and has_input:
         raise click.UsageError("--input is short for the one --arg; give one of them")
+    if file is not None and (args or kwargs or has_input or options["workflow_id"] or wait is not None):
+        raise click.UsageError("--from takes arguments and ids from its lines, and does not wait")
+    if file is not None:
+        del options["workflow_id"]
+        client = durable(ctx, definitions=True).client
+        start_from(Screen.of(ctx), client, name, file, as_json=as_json, **options)
+        return
     given = Arguments([input_] if has_input else list(args), kwargs or {})
     client = durable(ctx, definitions=True).client
     handle = _execute(ctx.obj.app, client, name, given, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from celeriac.errors import (
     WorkflowTimedOutError,
 )
 from celeriac.failures import Failure, summary
-from celeriac.orchestrator import events
+from celeriac.orchestrator import events, many
 from celeriac.orchestrator.definition import Registry, WorkflowDefinition
 from celeriac.orchestrator.engine import Engine
 from celeriac.orchestrator.events import HistoryEvent
@@ -109,7 +109,7 @@ class Client:
 
         :raises InvalidCall, PayloadError: they do not fit.
         """
-        return definition.signature.write(*_call(definition, options))
+        return definition.signature.write(*arguments_of(definition, options))
 
     def definition(self, workflow: Any) -> WorkflowDefinition:
         """Return the definition that a declared workflow or a name stands for."""
@@ -135,14 +135,19 @@ class Client:
         :param delay: seconds until the first turn; a relay publishes it then.
         :raises WorkflowIdInUse: the id belongs to an open run, or may not be used again.
         """
-        conflict = _choice(IdConflict, options.id_conflict, "id_conflict")
-        new = self._new_run(definition, arguments, options, origin, queue)
-        if delay > 0:
-            new = replace(new, turn_due=micros(delay))
+        wish = self.wish(definition, arguments, options, origin=origin, queue=queue)
+        new = wish.new if delay <= 0 else replace(wish.new, turn_due=micros(delay))
+        created = self._settled(new, wish.conflict, self.store.create(new))
+        if created.outcome is CreateOutcome.CREATED and delay > 0:
+            self._postpone(created.run.run_id, new.turn_due)
+        return created
+
+    def _settled(self, new: NewRun, conflict: IdConflict, created: Created) -> Created:
+        """Return what a start comes to that had this answer, where its id may be another's.
+
+        :raises WorkflowIdInUse: the id belongs to an open run, or may not be used again.
+        """
         for _ in range(MAX_TRIES):
-            created = self.store.create(new)
-            if created.outcome is CreateOutcome.CREATED and delay > 0:
-                self._postpone(created.run.run_id, new.turn_due)
             if created.outcome in (CreateOutcome.CREATED, CreateOutcome.SAME_START):
                 return created
             if created.outcome is CreateOutcome.REUSE_REFUSED or conflict is IdConflict.FAIL:
@@ -150,7 +155,70 @@ class Client:
             if conflict is IdConflict.ATTACH:
                 return created
             self.terminate_run(created.run.run_id, "another run was started with its id")
+            created = self.store.create(new)
         raise StaleWrite(f"workflow id {new.workflow_id!r} was taken again and again while it was to be started")
+
+    # -- starting many -------------------------------------------------------------------------------------------------
+
+    def start_many(
+        self, workflow: Any, starts: Iterable[WorkflowOptions | Sequence[Any]], *, return_exceptions: bool = False
+    ) -> Sequence[Any]:
+        """Start a workflow many times, and return the handles in order; all are durable when this returns.
+
+        They are written and published :data:`celeriac.orchestrator.many.CHUNK` at a time. Arguments are checked before anything
+        is written; an id that is in use refuses the one start and leaves the others alone.
+
+        :param workflow: a declared workflow or its name.
+        :param starts: each a tuple of arguments, or ``WorkflowOptions``.
+        :param return_exceptions: return what refused a start in its place, instead of raising it for all.
+        :raises UnknownDefinition: no workflow of that name.
+        :raises InvalidCall, PayloadError: arguments that do not fit; nothing was started.
+        :raises StartsRefused: some ids are in use; all other starts were made. Has what became of each.
+        """
+        definition = self.definition(workflow)
+        wishes = [self._wished(definition, place, each) for place, each in enumerate(starts)]
+        results: list[Any] = []
+        for begin in range(0, len(wishes), many.CHUNK):
+            with many.among(begin, len(wishes)):
+                made = self.create_many(wishes[begin : begin + many.CHUNK])
+            fresh = [each for each in made if isinstance(each, Created) and each.outcome is CreateOutcome.CREATED]
+            self.engine.publish([TurnReady(run_ref(each.run)) for each in fresh])
+            results += [
+                WorkflowHandle(self, each.run.workflow_id, each.run.run_id) if isinstance(each, Created) else each
+                for each in made
+            ]
+        return many.told(definition.name, results, return_exceptions=return_exceptions)
+
+    def _wished(self, definition: WorkflowDefinition, place: int, given: Any) -> many.Wish:
+        options = many.options_of(place, given)
+        with many.at(place):
+            return self.wish(definition, self.arguments(definition, options), options)
+
+    def wish(
+        self,
+        definition: WorkflowDefinition,
+        arguments: Arguments,
+        options: WorkflowOptions,
+        *,
+        origin: Mapping[str, Json] | None = None,
+        queue: str | None = None,
+    ) -> many.Wish:
+        """Return a start that has been checked and is still to be written, for :meth:`create_many`."""
+        conflict = _choice(IdConflict, options.id_conflict, "id_conflict")
+        return many.Wish(self._new_run(definition, arguments, options, origin, queue), conflict)
+
+    def create_many(self, wishes: Sequence[many.Wish]) -> list[many.Outcome]:
+        """Write many runs in one go and say what became of each. Publishing their first turns is the caller's.
+
+        :param wishes: a few hundred at most.
+        """
+        outcomes: list[many.Outcome] = []
+        for wish, created in zip(wishes, self.store.create_many([each.new for each in wishes]), strict=True):
+            try:
+                outcomes.append(self._settled(wish.new, wish.conflict, created))
+            except (WorkflowIdInUse, StaleWrite) as error:
+                outcomes.append(error)
+        return outcomes
 
     def _postpone(self, run_id: str, delay: Micros) -> None:
         """Note that nobody has published the first turn, so that the relay does not take it for one in a backlog."""
@@ -481,7 +549,11 @@ def check_id(workflow_id: str) -> str:
     return workflow_id
 
 
-def _call(definition: WorkflowDefinition, options: WorkflowOptions) -> tuple[Sequence[Any], Mapping[str, Any]]:
+def arguments_of(definition: WorkflowDefinition, options: WorkflowOptions) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Return the arguments that the options of a start stand for.
+
+    :raises InvalidCall: they are given twice.
+    """
     if options.args is not None:
         if options.input is not None:
             raise InvalidCall("input= is short for args=[...]; give one of them")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -75,6 +75,12 @@ class DurableExecutor(Protocol):
 
     def execute(self, workflow: Any, options: WorkflowOptions | None = None) -> WorkflowHandle[Any]:
         """Start a workflow and return its handle; durable when this returns."""
+        ...
+
+    def start_many(
+        self, workflow: Any, starts: Iterable[WorkflowOptions | Sequence[Any]], *, return_exceptions: bool = False
+    ) -> Sequence[Any]:
+        """Start a workflow many times and return the handles in order; all are durable when this returns."""
         ...
 
     def signal(self, workflow_id: str, signal: Signal) -> None:

@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 from celeriac.errors import WorkflowFailedError
+from celeriac.orchestrator import many
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.executor import DurableExecutor, Middleware, Signal, WorkflowHandle, WorkflowOptions
 from celeriac.orchestrator.hooks import Hooks
@@ -40,6 +41,14 @@ class WrappedExecutor:
         """Start a workflow and return its handle."""
         started = self.inner.execute(workflow, options)
         return WorkflowHandle(self, started.id, started.run_id)
+
+    def start_many(self, workflow: Any, starts: Iterable[Any], *, return_exceptions: bool = False) -> Sequence[Any]:
+        """Start a workflow many times and return the handles in order."""
+        started = self.inner.start_many(workflow, starts, return_exceptions=True)
+        own: list[Any] = [
+            each if isinstance(each, Exception) else WorkflowHandle(self, each.id, each.run_id) for each in started
+        ]
+        return many.told(many.name_of(workflow), own, return_exceptions=return_exceptions)
 
     def handle(self, workflow_id: str) -> WorkflowHandle[Any]:
         """Return a handle on the latest run with this workflow id."""
@@ -92,6 +101,15 @@ class _Hooked(WrappedExecutor):
         self._hooks.call("on_workflow_start", handle.id, given.input if given.args is None else list(given.args))
         return handle
 
+    def start_many(self, workflow: Any, starts: Iterable[Any], *, return_exceptions: bool = False) -> Sequence[Any]:
+        given = [many.options_of(place, each) for place, each in enumerate(starts)]
+        started = super().start_many(workflow, given, return_exceptions=True)
+        for options, each in zip(given, started, strict=True):
+            if not isinstance(each, Exception):
+                arguments = options.input if options.args is None else list(options.args)
+                self._hooks.call("on_workflow_start", each.id, arguments)
+        return many.told(many.name_of(workflow), started, return_exceptions=return_exceptions)
+
     def signal(self, workflow_id: str, signal: Signal) -> None:
         super().signal(workflow_id, signal)
         self._hooks.call("on_signal", workflow_id, signal.name, signal.payload)
@@ -127,11 +145,16 @@ class _Traced(WrappedExecutor):
         self._span = span
 
     def execute(self, workflow: Any, options: WorkflowOptions | None = None) -> WorkflowHandle[Any]:
-        about = {"workflow": workflow if isinstance(workflow, str) else getattr(workflow, "name", str(workflow))}
+        about = {"workflow": many.name_of(workflow)}
         if options is not None and options.id is not None:
             about["workflow_id"] = options.id
         with self._span("execute", about):
             return super().execute(workflow, options)
+
+    def start_many(self, workflow: Any, starts: Iterable[Any], *, return_exceptions: bool = False) -> Sequence[Any]:
+        given = list(starts)
+        with self._span("start_many", {"workflow": many.name_of(workflow), "starts": len(given)}):
+            return super().start_many(workflow, given, return_exceptions=return_exceptions)
 
     def signal(self, workflow_id: str, signal: Signal) -> None:
         with self._span("signal", {"workflow_id": workflow_id, "signal": signal.name}):

@@ -60,6 +60,17 @@ class Store(Protocol):
         """Write a run, its first event and its turn row (queued), or say why not. The same start key is the same start."""
         ...
 
+    def create_many(self, many: Sequence[NewRun]) -> Sequence[Created]:
+        """Do the same for many runs that have nothing to do with one another, and say of each, in order, what became of it.
+
+        One that is refused leaves the others as they are, and of two with the same id, or the same start key, the first counts.
+        After an exception any of them may have been written; the same starts once more are the same starts. Stores that can
+        write a few hundred together for the price of a few; one that derives from this class and can't has this loop.
+
+        :param many: up to a few hundred.
+        """
+        return [self.create(each) for each in many]
+
     def deliver(
         self, message: Message, *, namespace: str, workflow_id: str | None = None, run_id: str | None = None
     ) -> Delivery:

@@ -83,15 +83,23 @@ class InMemoryStore:
         :raises StoreError: another run has the same run id.
         """
         with self._lock:
-            now = self._clock()
-            refused = self._refusal(new)
-            if refused is not None:
-                return refused
-            if new.run_id in self._shelf.entries:
-                raise StoreError(f"there is a run {new.run_id!r} already; a run id is never used twice")
-            first = self._copy(HistoryEvent.of(1, now, new.started))
-            self._shelf.add(Entry(self._copy(rows.born(new, now))), [first], rows.first_tasks(new, now))
-            return Created(CreateOutcome.CREATED, self._run_out(new.run_id))
+            return self._create(new)
+
+    def create_many(self, many: Sequence[NewRun]) -> Sequence[Created]:
+        """Do the same for many runs."""
+        with self._lock:
+            return [self._create(new) for new in many]
+
+    def _create(self, new: NewRun) -> Created:
+        now = self._clock()
+        refused = self._refusal(new)
+        if refused is not None:
+            return refused
+        if new.run_id in self._shelf.entries:
+            raise StoreError(f"there is a run {new.run_id!r} already; a run id is never used twice")
+        first = self._copy(HistoryEvent.of(1, now, new.started))
+        self._shelf.add(Entry(self._copy(rows.born(new, now))), [first], rows.first_tasks(new, now))
+        return Created(CreateOutcome.CREATED, self._run_out(new.run_id))
 
     def _refusal(self, new: NewRun) -> Created | None:
         name = (new.namespace, new.workflow_id)

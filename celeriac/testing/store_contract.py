@@ -30,6 +30,7 @@ from celeriac.testing.contract.relaying import Relaying  # noqa: E402
 from celeriac.testing.contract.restoring import Restoring  # noqa: E402
 from celeriac.testing.contract.settling import Settling  # noqa: E402
 from celeriac.testing.contract.starting import Starting  # noqa: E402
+from celeriac.testing.contract.starting_many import StartingMany  # noqa: E402
 from celeriac.testing.contract.turning import Turning  # noqa: E402
 from celeriac.testing.contract.values import Values  # noqa: E402
 from celeriac.testing.contract.world import ManualClock, World  # noqa: E402
@@ -39,6 +40,7 @@ __all__ = ["ManualClock", "StoreContract", "World"]
 
 class StoreContract(
     Starting,
+    StartingMany,
     Delivering,
     Settling,
     Turning,

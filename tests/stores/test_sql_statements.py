@@ -122,7 +122,7 @@ FAST = {
     "next_due": 1,
 }
 PORTABLE = {
-    "create": 7,
+    "create": 6,
     "begin_turn": 6,
     "commit": 5,
     "claim_activity": 3,

@@ -7,14 +7,13 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 
-from celeriac.config.settings import InlineTurns, Settings
 from celeriac.errors import ConfigurationError
 from celeriac.executors.celery import foreign, queues
 from celeriac.executors.celery.dispatcher import CeleryDispatcher
@@ -24,6 +23,7 @@ from celeriac.executors.celery.notices import Notices
 from celeriac.executors.celery.registry import OPTIONS, CeleryRegistry
 from celeriac.executors.celery.stopflag import StopFlag
 from celeriac.executors.celery.turnthread import TurnThread
+from celeriac.orchestrator import many
 from celeriac.orchestrator.attempts import Attempts, AttemptSettings
 from celeriac.orchestrator.cache import RunCache
 from celeriac.orchestrator.client import Client
@@ -36,6 +36,9 @@ from celeriac.orchestrator.ports import ActivityReady, Hint, LocalRunner, RunFin
 from celeriac.orchestrator.relay import Relay
 from celeriac.orchestrator.watchdog import Watchdog
 from celeriac.payloads import Json
+
+if TYPE_CHECKING:
+    from celeriac.config.settings import Settings  # read when first needed, with what reads them
 
 _LOG: Final = logging.getLogger("celeriac")
 
@@ -180,7 +183,7 @@ class CeleryRuntime:
 
     def may_inline(self, queue: str | None) -> bool:
         """Whether this process may take the next turn of a run whose turns go to ``queue``."""
-        if self.settings.inline_turns is InlineTurns.NEVER or self.worker_pool is None:
+        if self.settings.inline_turns == "never" or self.worker_pool is None:
             return False
         return queues.serves(self.app, queue)
 
@@ -234,6 +237,21 @@ class CeleryClient(Client):
         }
         result = task.start(self.arguments(definition, options), own, task_id=options.start_key)
         return WorkflowHandle(self, result.workflow_id, result.run_id)
+
+    def start_many(self, workflow: Any, starts: Iterable[Any], *, return_exceptions: bool = False) -> Sequence[Any]:
+        """Start a workflow many times as its task does, and return the handles in order."""
+        definition = self.definition(workflow)
+        task = self._runtime.app.tasks.get(definition.name)
+        if task is None or getattr(task, "definition", None) is not definition:
+            return super().start_many(definition, starts, return_exceptions=return_exceptions)
+        results = task.record_many(starts)
+        handles: list[Any] = [
+            each
+            if isinstance(each, Exception)
+            else WorkflowHandle(self, each.workflow_id or each.id, each.run_id or each.id)
+            for each in results
+        ]
+        return many.told(definition.name, handles, return_exceptions=return_exceptions)
 
     def wait_closed(self, run_id: str, timeout: float | None) -> Run:
         """Return the run once it has closed, or as it is when the time is up."""

@@ -17,6 +17,7 @@ from celeriac.executors.celery.headers import HEADER, StartTicket, WorkflowTicke
 from celeriac.executors.celery.queues import queue_of
 from celeriac.executors.celery.results import WorkflowResult
 from celeriac.orchestrator.executor import WorkflowOptions
+from celeriac.orchestrator.many import Wish
 from celeriac.orchestrator.model import Created, CreateOutcome
 from celeriac.payloads import Arguments
 
@@ -50,6 +51,7 @@ class Start:
         self.task_id = task_id or uuid()
         self.own = {name: value for name, value in own.items() if value is not None}
         self.options = options
+        self._sent: WorkflowResult | None = None
         self.shown = {
             "argsrepr": _short(repr(tuple(arguments.args))),
             "kwargsrepr": _short(repr(dict(arguments.kwargs))),
@@ -64,32 +66,48 @@ class Start:
         if (self.task.expires if expires is None else expires) is not None:
             return self._by_message(send)
         delay = self._delay()
+        created = self.task.runtime.client.create(**self._wanted(), delay=delay)
+        if created.outcome is CreateOutcome.CREATED:
+            try:
+                self.publish(created, send, later=delay > 0)
+            except broker_is_away(self.task) as error:
+                workflow_id = created.run.workflow_id
+                _LOG.warning("workflow %s is recorded; its start will be published later: %s", workflow_id, error)
+        return self.result(created)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is to begin at once, whenever that is, so that it can be one of many."""
+        given = (self.options.get(name) for name in ("countdown", "eta", "expires"))
+        return self.task.expires is None and all(each is None for each in given)
+
+    def wish(self) -> Wish:
+        """Return the run that it asks for, checked, for ``create_many``."""
+        return self.task.runtime.client.wish(**self._wanted())
+
+    def _wanted(self) -> dict[str, Any]:
         for name in ("countdown", "eta", "expires"):
             self.options.pop(name, None)
-        created = self.task.runtime.client.create(
-            self.task.definition,
-            self.arguments,
-            WorkflowOptions(**{"id": self.task_id, "start_key": self.task_id, **self.own}),
-            origin=origins.from_options(
-                self.task.app, self.task_id, self.own.get("id", self.task_id), self.options, self.shown
-            ),
-            queue=self._queue(),
-            delay=delay,
-        )
-        if created.outcome is CreateOutcome.CREATED:
-            self._publish(created, send, later=delay > 0)
-            return self._result(created)
-        self.task_id = created.run.start_key
-        return self._result(created)
+        workflow_id = self.own.get("id", self.task_id)
+        return {
+            "definition": self.task.definition,
+            "arguments": self.arguments,
+            "options": WorkflowOptions(**{"id": self.task_id, "start_key": self.task_id, **self.own}),
+            "origin": origins.from_options(self.task.app, self.task_id, workflow_id, self.options, self.shown),
+            "queue": self._queue(),
+        }
 
-    def _publish(self, created: Created, send: Any, *, later: bool) -> None:
+    def publish(self, created: Created, send: Any, *, later: bool = False) -> None:
+        """Publish the start, once it has been recorded.
+
+        :param later: the message is not to take the first turn.
+        :raises Exception: the broker can't be reached (:func:`broker_is_away`); a relay publishes it then.
+        """
         run = created.run
         ticket = WorkflowTicket(run.run_id, named=run.workflow_id != self.task_id, later=later)
-        headers = {**(self.options.pop("headers", None) or {}), HEADER: ticket.header()}
-        try:
-            send((), {}, task_id=self.task_id, headers=headers, **self.options, **self.shown)
-        except (OperationalError, *self.task.app.connection_for_write().recoverable_connection_errors) as error:
-            _LOG.warning("workflow %s is recorded; its start will be published later: %s", run.workflow_id, error)
+        headers = {**(self.options.get("headers") or {}), HEADER: ticket.header()}
+        options = {**self.options, **self.shown, "task_id": self.task_id, "headers": headers}
+        self._sent = send((), {}, **options)
 
     def _by_message(self, send: Any) -> WorkflowResult:
         """Leave it to the worker to record the start: what may expire must not be begun by a relay."""
@@ -97,7 +115,7 @@ class Start:
         if "timeout" in own:
             own["timeout"] = seconds(own["timeout"], name="timeout", positive=True)
         headers = {**(self.options.pop("headers", None) or {}), HEADER: StartTicket(own).header()}
-        send(
+        self._sent = send(
             list(self.arguments.args),
             dict(self.arguments.kwargs),
             task_id=self.task_id,
@@ -105,10 +123,14 @@ class Start:
             **self.options,
             **self.shown,
         )
-        return self._result(None)
+        return self.result(None)
 
-    def _result(self, created: Created | None) -> WorkflowResult:
-        result = WorkflowResult(self.task_id, backend=self.task.backend, task_name=self.task.name, app=self.task.app)
+    def result(self, created: Created | None) -> WorkflowResult:
+        """Return what the caller gets: of the run that there is now, or of the message alone."""
+        if created is not None and created.outcome is not CreateOutcome.CREATED:
+            self.task_id = created.run.start_key
+        # The one that Celery has made waits already: another would have that one, dropped here, call it off.
+        result = self._sent or self.task.AsyncResult(self.task_id)
         if created is not None:
             result.bind(created.run.workflow_id, created.run.run_id)
         return result
@@ -130,6 +152,11 @@ class Start:
         if given is not None:
             return str(getattr(given, "name", given))
         return queue_of(self.task.app, self.task.name, self.options)
+
+
+def broker_is_away(task: WorkflowTask) -> tuple[type[BaseException], ...]:
+    """Return the exceptions that mean so while something is published."""
+    return (OperationalError, *task.app.connection_for_write().recoverable_connection_errors)
 
 
 def _short(text: str) -> str:

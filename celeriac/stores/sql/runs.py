@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import null, select, update
 
@@ -21,13 +21,14 @@ from celeriac.orchestrator.model import (
     Run,
 )
 from celeriac.orchestrator.status import TaskKind, WorkflowStatus
+from celeriac.payloads import from_text
 from celeriac.stores import rows
 from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.faults import Undo, UniqueViolation
 from celeriac.stores.sql.ids import MAX_NAME, check_id, index_form
 from celeriac.stores.sql.statements import number, text
 from celeriac.stores.sql.transactions import Database, Session
-from celeriac.stores.sql.values import RUN, columns, run_of, run_values
+from celeriac.stores.sql.values import RUN, columns, event_values, run_of, run_values, task_values
 
 _RACES: Final = 10
 """How often a start is tried again that lost a race to a run which was gone when looked for."""
@@ -88,26 +89,45 @@ class Runs:
         """Do the same for many runs, in one transaction if nothing is in the way."""
         for new in many:
             _check_ids(new)
+        # Whoever writes some of the same ids at the same time waits for them in the same order, so that neither waits for ever.
+        together = dict(
+            sorted(firsts_of_their_ids(many).items(), key=lambda one: (one[1].namespace, one[1].workflow_id))
+        )
         try:
-            return self._db.write(lambda session: [self._insert(session, new) for new in many])
+            found = self._create_together(together)
         except UniqueViolation:  # in a race; which of them lost it is found out one by one
-            return [self.create(new) for new in many]
+            found = {}
+        return [found.get(place) or self.create(new) for place, new in enumerate(many)]
+
+    def _create_together(self, many: Mapping[int, NewRun]) -> dict[int, Created]:
+        """Write runs of which no two have an id in common, and return what became of them; of some perhaps nothing.
+
+        :raises UniqueViolation: another transaction was faster; nothing is written.
+        """
+        return self._db.write(lambda session: self._insert(session, many))
 
     def _create(self, new: NewRun) -> Created:
-        return self._db.write(lambda session: self._insert(session, new))
+        return self._db.write(lambda session: self._insert(session, {0: new}))[0]
 
-    def _insert(self, session: Session, new: NewRun) -> Created:
-        refused = self.refusal(session, new)
-        if refused is not None:
-            return refused
+    def _insert(self, session: Session, many: Mapping[int, NewRun]) -> dict[int, Created]:
+        looked = {place: self.refusal(session, new) for place, new in many.items()}
+        found = {place: refused for place, refused in looked.items() if refused is not None}
+        fresh = {place: new for place, new in many.items() if place not in found}
         access = self._access
         now = self.now_in(session)
-        run = rows.born(new, now)
-        session.execute(access.add_run, run_values(run))
-        access.add_events(session, new.run_id, [HistoryEvent.of(1, now, new.started)])
-        access.add_tasks(session, new.namespace, rows.first_tasks(new, now))
-        written = access.run(session, new.run_id)
-        return Created(CreateOutcome.CREATED, written or run)
+        born = {place: rows.born(new, now) for place, new in fresh.items()}
+        values = {place: run_values(run) for place, run in born.items()}
+        session.each(access.add_run, list(values.values()))
+        session.each(
+            access.add_event,
+            [event_values(new.run_id, HistoryEvent.of(1, now, new.started)) for new in fresh.values()],
+        )
+        session.each(
+            access.add_task,
+            [task_values(task, new.namespace) for new in fresh.values() for task in rows.first_tasks(new, now)],
+        )
+        written = {place: as_written(run, values[place]) for place, run in born.items()}
+        return found | {place: Created(CreateOutcome.CREATED, run) for place, run in written.items()}
 
     def refusal(self, session: Session, new: NewRun) -> Created | None:
         """Say why a run may not be created, as things stand in this transaction."""
@@ -163,6 +183,29 @@ class Runs:
         if turn is not None:
             access.put_task(session, rows.queued(turn, now + self._db.redeliver_after))
         return Delivery(DeliveryOutcome.DELIVERED, replace(ref, status=status), wake)
+
+
+def firsts_of_their_ids(many: Sequence[NewRun]) -> dict[int, NewRun]:
+    """Return the starts, each by its place, but those whose run id, workflow id or start key is another's before them."""
+    seen: set[tuple[str, str, str]] = set()
+    firsts: dict[int, NewRun] = {}
+    for place, new in enumerate(many):
+        ids = {("run", "", new.run_id), ("workflow", new.namespace, new.workflow_id)}
+        if new.start_key:
+            ids.add(("start", new.namespace, new.start_key))
+        if seen.isdisjoint(ids):
+            firsts[place] = new
+        seen |= ids
+    return firsts
+
+
+def as_written(run: Run, values: Mapping[str, Any]) -> Run:
+    """Return a new run as it would be read back, sharing nothing with the caller's.
+
+    :param values: what was written of it.
+    """
+    names = ("input", "memo", "attributes", "origin")
+    return replace(run, **{name: from_text(values[name]) for name in names if values[name] is not None})
 
 
 def _check_ids(new: NewRun) -> None:

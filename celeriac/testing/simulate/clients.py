@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from celeriac.errors import QueryFailed, StoreError, WorkflowClosed
+from celeriac.errors import QueryFailed, StoreError, WorkflowClosed, WorkflowIdInUse
 from celeriac.orchestrator.client import run_ref
 from celeriac.orchestrator.executor import Signal, WorkflowOptions
-from celeriac.orchestrator.model import CreateOutcome
+from celeriac.orchestrator.many import Wish
+from celeriac.orchestrator.model import Created, CreateOutcome, IdConflict, IdReuse
 from celeriac.orchestrator.ports import TurnReady
 from celeriac.testing.simulate.acting import BUMP, TYPED
 from celeriac.testing.simulate.programs import Node, walk
@@ -28,6 +29,8 @@ ECHO: Final = "echo"
 """One that is published on the channel, so that every worker hears it."""
 CHANNEL: Final = "channel"
 """The sender of those that are published on the channel; in no order."""
+MANY: Final = 16
+"""In one world of so many, runs are started among others."""
 Deed = tuple[float, Callable[[], None]]
 """When (seconds after the start) and what."""
 
@@ -96,13 +99,28 @@ class Clients:
         origin = {"started by": "sim"} if dice.chance(0.4) else None
         definition = self.client.definition(story.name)
         arguments = definition.signature.write((json.dumps(story.tree),), {})
-        created = self._insist(lambda: self.client.create(definition, arguments, options, origin=origin))
+        wish = partial(self.client.wish, definition, arguments, options, origin=origin)
+        if self.world.seed % MANY == 0:
+            created = self._among_others(wish)
+        else:
+            created = self._insist(lambda: self.client.create(definition, arguments, options, origin=origin))
         if created.outcome is CreateOutcome.CREATED:
             self.client.engine.publish([TurnReady(run_ref(created.run))])
         story.run_id = created.run.run_id
         for name, plan in plans.items():
             self.world.hub.later(0, partial(self.process.act, name, partial(self._follow, plan)))
         story.busy -= 1
+
+    def _among_others(self, wish: Callable[[], Wish]) -> Created:
+        """Start it as one of many: twice by its key, of which one counts, and beside one that its id refuses."""
+        other = replace(wish().new, start_key="another start", id_reuse=IdReuse.NEVER)  # nor that of one that has ended
+        many = [wish(), wish(), Wish(other, IdConflict.FAIL)]
+        first, again, refused = self._insist(lambda: self.client.create_many(many))
+        if not isinstance(first, Created) or not isinstance(again, Created) or first.run.run_id != again.run.run_id:
+            raise Violation(f"one start, made twice, came to {first} and {again}")
+        if again.outcome is not CreateOutcome.SAME_START or not isinstance(refused, WorkflowIdInUse):
+            raise Violation(f"the same start came to {again}, another with its id to {refused}")
+        return first
 
     def _follow(self, plan: list[Deed]) -> None:
         begin = self.world.clock.now

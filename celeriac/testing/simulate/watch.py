@@ -74,6 +74,7 @@ class Watch:
         self.limits: dict[Key, int | None] = {}
         self.saw: dict[str, Callable[..., None]] = {
             "create": self._create,
+            "create_many": self._create_many,
             "deliver": self._deliver,
             "settle": self._settle,
             "commit": self._commit,
@@ -93,6 +94,10 @@ class Watch:
                 self.broken.append(f"run {new.run_id} was created twice")
             self.runs[new.run_id] = RunBook()
             self._look(new.run_id)
+
+    def _create_many(self, created: Sequence[Created], many: Sequence[NewRun]) -> None:
+        for each, new in zip(created, many, strict=True):
+            self._create(each, new)
 
     def _deliver(self, delivery: Delivery, message: Message, **_: Any) -> None:
         if delivery.outcome is DeliveryOutcome.DELIVERED:
