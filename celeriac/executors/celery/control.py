@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from celery import Celery
 from celery.utils.imports import symbol_by_name
-from celery.worker.control import Panel
 
 from celeriac.errors import CeleriacError
 from celeriac.executors.celery import forks
@@ -33,8 +32,14 @@ def install(app: Celery) -> None:
     if not issubclass(base, _Control):
         app.control_cls = type(base.__name__, (_Control, base), {"__module__": base.__module__})
         app.__dict__.pop("control", None)
+
+
+def install_in_worker() -> None:
+    """Have the worker's own commands know workflows, which other programs send."""
+    from celery.worker.control import Panel  # noqa: PLC0415 - only workers need Celery's worker
+
     for command in ("revoke", "terminate"):
-        _wrap_worker_command(command)
+        _wrap(Panel.data, command)
 
 
 class _Control:
@@ -98,8 +103,8 @@ def _activity(runtime: CeleryRuntime, run_id: str, seq: int) -> Task | None:
 # -- the workers' own commands, which other programs send -----------------------------------------------------------
 
 
-def _wrap_worker_command(name: str) -> None:
-    original = Panel.data[name]
+def _wrap(commands: dict[str, Any], name: str) -> None:
+    original = commands[name]
     if getattr(original, _MARK, None) is not None:
         return
 
@@ -113,7 +118,7 @@ def _wrap_worker_command(name: str) -> None:
         return original(state, *given, task_id=rest, **kwargs)
 
     setattr(command, _MARK, original)
-    Panel.data[name] = command
+    commands[name] = command
 
 
 def _within(seconds: float, call: Callable[[], list[str]], otherwise: list[str]) -> list[str]:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from celery import Celery
-from celery.app import trace
 from celery.app.task import Task
 
 from celeriac.orchestrator import guards
@@ -22,7 +21,8 @@ _THROUGH: Final = frozenset({Place.CELERIAC, Place.GENERATED, Place.INSTALLED, P
 @functools.cache
 def install() -> None:
     """Have Celery's tasks refuse to be called and sent inside workflows, once a process; elsewhere they are what they were."""
-    called = trace._patched.get("BaseTask.__call__", Task.__call__)  # noqa: SLF001 - what it was before workers patched it
+    tracing = sys.modules.get("celery.app.trace")  # imported in workers, which patch what is called
+    called = getattr(tracing, "_patched", {}).get("BaseTask.__call__", Task.__call__)
     redirect(inspect.unwrap(called), _refusing_call)
     redirect(inspect.unwrap(Task.apply_async), _refusing_task("apply_async"))
     redirect(inspect.unwrap(Task.apply), _refusing_task("apply"))

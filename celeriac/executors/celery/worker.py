@@ -10,7 +10,7 @@ from typing import Any, Final
 from celery import bootsteps, signals
 
 from celeriac.errors import CeleriacError
-from celeriac.executors.celery import events, forks, leaving, precautions
+from celeriac.executors.celery import control, events, forks, leaving, precautions
 from celeriac.executors.celery.activities import serve
 from celeriac.executors.celery.channel import ELECTION, SignalChannel
 from celeriac.executors.celery.hints import HintPipe
@@ -63,6 +63,7 @@ class CeleriacStep(bootsteps.StartStopStep):
         signals.worker_shutting_down.connect(self._told_to_stop, weak=True)
         setattr(worker.app, events.WANTED, bool(getattr(worker, "task_events", False)))
         # Also without the threads: whatever message comes is carried out as it must be.
+        control.install_in_worker()
         prepare(runtime)
         preload(runtime)
         forks.install()
