@@ -227,6 +227,14 @@ class Celeriac:
         """Send a signal; it can't be lost once this returns."""
         self.client.signal(workflow_id, signal_of(signal, payload, key))
 
+    def metrics(self) -> dict[str, float]:
+        """Return what this process, and no other, has to tell of itself: one number a name, for whatever collects them.
+
+        So far it tells of the cache of live runs, by the names of :meth:`celeriac.orchestrator.cache.RunCache.metrics`. In a
+        prefork pool turns are taken by the pool's processes, so ask there. Opens no connection.
+        """
+        return self.runtime.metrics()
+
     def migrate(self) -> None:
         """Bring the store's schema up to date."""
         from celeriac.stores.sql.migrations import migrate  # noqa: PLC0415 - alembic is slow to import

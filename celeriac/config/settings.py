@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     cache_runs: CountOrNone = 1_000
     """How many suspended runs a process keeps alive. 0: none; each turn replays from the first event."""
 
+    cache_bytes: Count = 128 * 1024 * 1024
+    """How many bytes, by estimate, these may take in one process. The least recently used make room."""
+
     turn_cpu_limit: Span = timedelta(seconds=2)
     """CPU time that one step of a turn may take; then the turn is abandoned and its run blocked. Local activities don't count."""
 

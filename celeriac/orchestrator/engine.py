@@ -476,6 +476,8 @@ class Engine:
             if fresh is None or (fresh.run.epoch, fresh.run.version) != (run.epoch, run.version):
                 return None
             view = fresh
+        if run.turns > 0:
+            self.cache.counts.took(len(view.events), from_memory=cached is not None)
         live = (
             cached.live
             if cached is not None

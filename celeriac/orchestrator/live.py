@@ -36,6 +36,7 @@ from celeriac.orchestrator.model import SECOND, Micros, micros, moment
 from celeriac.orchestrator.primitives.blame import NOT_THE_USERS, place_of, user_line
 from celeriac.orchestrator.quiet import install as install_quiet
 from celeriac.orchestrator.signals import SignalBuffer
+from celeriac.orchestrator.weight import PENDING, SUSPENDED, given
 from celeriac.payloads import UNTYPED, Arguments, Converter, Json, check_size
 
 if TYPE_CHECKING:
@@ -114,10 +115,16 @@ class LiveRun:
         self._main: WorkflowTask[Any] | None = None
         self._numbers = 0
         self._steps = 0
+        self._given = 0
         self._step: dict[int, commands.Command] = {}
         self._where: dict[int, str] = {}
         self._recorded: dict[int, tuple[int, events.Effect]] = {}
         install_quiet()
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it keeps in memory; see :mod:`celeriac.orchestrator.weight` for how far that can be trusted."""
+        return SUSPENDED + self._given + PENDING * (len(self.pending) + len(self.timers))
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -166,6 +173,7 @@ class LiveRun:
         arrivals = [event, *early] if isinstance(event, events.SignalReceived) else [*early, event]
         try:
             for each in arrivals:
+                self._given += given(each)
                 _APPLY[type(each)](self, each)
             self._run()
         finally:

@@ -25,6 +25,7 @@ DEFAULTS = {
     "relay_pollers": 3,
     "inline_turns": InlineTurns.AUTO,
     "cache_runs": 1_000,
+    "cache_bytes": 128 * 1024 * 1024,
     "turn_cpu_limit": timedelta(seconds=2),
     "turn_wall_limit": timedelta(seconds=30),
     "table_prefix": "celeriac_",

@@ -124,7 +124,7 @@ class CeleryRuntime:
                     start_to_close=settings.default_start_to_close,
                     long_history=settings.event_limit_warning,
                 ),
-                cache=RunCache(settings.cache_runs),
+                cache=RunCache(settings.cache_runs, settings.cache_bytes),
                 hooks=lambda: self.hooks,
                 watchdog=Watchdog(
                     cpu_limit=settings.turn_cpu_limit.total_seconds(),
@@ -197,6 +197,11 @@ class CeleryRuntime:
         """Whether a task reads its arguments from the store, so that its messages need none."""
         return getattr(task, OPTIONS, None) is not None
 
+    def metrics(self) -> dict[str, float]:
+        """Return what this process has to tell of itself, one number a name; opens nothing."""
+        engine: Engine | None = self.__dict__.get("engine")
+        return (RunCache() if engine is None else engine.cache).metrics()
+
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def after_fork(self) -> None:
@@ -206,7 +211,7 @@ class CeleryRuntime:
             self.__dict__.pop(name, None)
         engine: Engine | None = self.__dict__.get("engine")
         if engine is not None:
-            engine.cache = RunCache(self.settings.cache_runs)
+            engine.cache = RunCache(self.settings.cache_runs, self.settings.cache_bytes)
             engine.watchdog.after_fork()
 
     def close(self) -> None:
