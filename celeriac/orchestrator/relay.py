@@ -59,6 +59,8 @@ class Relay:
         self._first_look = seconds(attempts.settings.republish_after, name="republish_after")
         self._draw = draw
         self._backlogs: dict[str | None, tuple[Micros, int]] = {}
+        self._spared: dict[str | None, int] = {}
+        """How many rows of a queue were published all the same since its backlog was last asked for."""
 
     def tick(self) -> int:
         """Handle what is due, at most one batch, and return how many rows that were."""
@@ -89,7 +91,7 @@ class Relay:
         chosen: list[_Due] = []
         for queue, due in queues.items():
             waiting = [each for each in due if each[0].published]
-            lost = self._lost(waiting, self._backlog(queue, due[0][2])) if waiting else []
+            lost = self._lost(queue, waiting, self._backlog(queue, due[0][2])) if waiting else []
             chosen += [each for each in due if not each[0].published] + lost
             for task, _, now in waiting:
                 if not any(task is each[0] for each in lost):
@@ -99,18 +101,20 @@ class Relay:
             for task, _, now in chosen:
                 self.store.postpone(task, delay=self._until(task, now), published=task.published + 1)
 
-    @staticmethod
-    def _lost(waiting: list[_Due], backlog: int) -> list[_Due]:
+    def _lost(self, queue: str | None, waiting: list[_Due], backlog: int) -> list[_Due]:
         """Choose of the rows that were published before those to publish again.
 
         A backlog is not a loss. But where more rows wait than messages do, some messages are gone; and since messages of
-        others may hide that for ever, a few rows that have been put off before are published all the same: so few that
-        an overloaded system does not flood itself.
+        others may hide that for ever, a few rows that have been put off before are published all the same: so few in a
+        second, however many ticks that is, that an overloaded system does not flood itself.
         """
         missing = len(waiting) - backlog
         if missing > 0:
             return waiting[: max(missing, SPARE)]
-        return [each for each in waiting if each[0].published % 2 == 0][:SPARE]
+        spare = SPARE - self._spared.get(queue, 0)
+        spared = [each for each in waiting if each[0].published % 2 == 0][:spare]
+        self._spared[queue] = self._spared.get(queue, 0) + len(spared)
+        return spared
 
     def _put_off(self, task: Task, now: Micros) -> None:
         """Look at a row again later; an even number of looks says that it has been put off since it was published."""
@@ -127,6 +131,7 @@ class Relay:
             except Exception:  # noqa: BLE001 - a broker that can't say counts as one that holds nothing
                 backlog = 0
             self._backlogs[queue] = (now, backlog)
+            self._spared[queue] = 0
         return backlog
 
     def _until(self, task: Task, now: Micros) -> Micros:
