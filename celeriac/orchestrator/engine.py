@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any, Final
 
 from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
-from celeriac.errors import Held, NonDeterminismError, RuntimeFault, StoreError, TurnAbandoned
+from celeriac.errors import Held, NonDeterminismError, StoreError, TurnAbandoned
 from celeriac.orchestrator.cache import CachedRun, RunCache
 from celeriac.orchestrator.calls import LocalEvent
 from celeriac.orchestrator.closing import close_at_once
@@ -28,7 +27,6 @@ from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.live import LiveRun
 from celeriac.orchestrator.local import LocalSettings, LocalWork
 from celeriac.orchestrator.model import (
-    SECOND,
     Commit,
     CommitOutcome,
     Delivery,
@@ -43,8 +41,9 @@ from celeriac.orchestrator.model import (
 )
 from celeriac.orchestrator.ports import ActivityReady, Dispatcher, Hint, RunFinished, Store, TurnReady
 from celeriac.orchestrator.replay import feed
-from celeriac.orchestrator.status import MessageKind, TaskKind, WorkflowStatus
-from celeriac.orchestrator.turn import Order, Turn, TurnLimits, as_it_came, kept, signals_first, timed_out
+from celeriac.orchestrator.status import TaskKind, WorkflowStatus
+from celeriac.orchestrator.turn import Order, Turn, TurnLimits, as_it_came, kept, signals_first
+from celeriac.orchestrator.undone import Undone, fault_of, killed_by, ref_of
 from celeriac.orchestrator.watchdog import Watchdog
 from celeriac.payloads import Json
 
@@ -52,22 +51,6 @@ _LOG: Final = logging.getLogger("celeriac.engine")
 
 MAX_REREADS: Final = 8
 """How often one turn goes on with what has arrived meanwhile, before it commits and leaves the turn due."""
-MAX_CLAIMS: Final = 5
-"""How many claims of a turn may end without a commit before the run is shown as one that kills its worker."""
-BLOCKED_FIRST: Final = 5.0
-BLOCKED_MOST: Final = 300.0
-"""Seconds until a blocked run's turn is tried again: the first time, and at most."""
-DECLINED_FIRST: Final = 0.25
-DECLINED_MOST: Final = 10.0
-"""Seconds until a turn that this process has no code for is offered again: at least, and at most."""
-DECLINED_SHARE: Final = 0.1
-"""In between it is this part of the time since it was declined first. It grows no faster, because chance alone may lead a
-message to the wrong one of two workers eight times in a row.
-"""
-NOBODY_AFTER: Final = 60.0
-"""Seconds after which a run that no worker has the code for is shown as blocked."""
-
-
 LOCAL_STRETCH: Final = 5.0
 """Seconds for which turns of one run follow one another on the spot while its local activities last. Then others have a turn."""
 MOST_OUTSTANDING: Final = 4
@@ -169,6 +152,7 @@ class Engine:
         self._hooks = hooks
         self._interrupts = interrupts
         self._limits = self.settings.limits
+        self._undone = Undone(store, dispatcher, publish=self.publish, close=self.close_at_once)
 
     # -- turns ---------------------------------------------------------------------------------------------------------
 
@@ -197,8 +181,8 @@ class Engine:
             return TurnOutcome.NOTHING
         definition = self._definition(view.run)
         if definition is None:
-            return self._decline(view, token)
-        killed = _killed(view)
+            return TurnOutcome.COMMITTED if self._undone.decline(view, token) else TurnOutcome.DECLINED
+        killed = killed_by(view)
         if killed:
             message = f"the workflow kills its worker: {killed} turns were begun and none came to an end"
             return self._block(view, token, Held(message), killed=killed)
@@ -211,7 +195,7 @@ class Engine:
             raise  # the claim's lease runs out, or it is counted
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is held
             _LOG.exception("a turn of workflow %s failed by celeriac's own fault", view.run.workflow_id)
-            return self._block(view, token, _fault(error))
+            return self._block(view, token, fault_of(error))
         except BaseException:
             self._give_back(view, token)
             raise
@@ -219,11 +203,16 @@ class Engine:
             self._give_back(view, token)
         return outcome
 
+    def _block(self, view: TurnView, token: str, error: BaseException, *, killed: int = 0) -> TurnOutcome:
+        self.cache.drop(view.run.run_id)
+        closed = self._undone.block(view, token, error, killed=killed)
+        return TurnOutcome.COMMITTED if closed else TurnOutcome.BLOCKED
+
     def _give_back(self, view: TurnView, token: str) -> None:
         """Let the turn be taken again at once: what it was due for has not been done, and somebody else may have won."""
         run = view.run
         if self.store.release_turn(run.run_id, token=token, delay=0, declined=True):
-            self.publish([TurnReady(_ref(run, run.status))])
+            self.publish([TurnReady(ref_of(run, run.status))])
 
     def settle(self, fence: Fence, message: Message, *, inline: bool = False, head: Head | None = None) -> bool:
         """Deliver an activity's outcome; with ``inline``, take the next turn on the spot where that is possible.
@@ -268,7 +257,7 @@ class Engine:
         if run is None:
             return False
         self.cache.drop(run_id)
-        self.publish([RunFinished(_ref(run, status), run.origin)])
+        self.publish([RunFinished(ref_of(run, status), run.origin)])
         self.hooks.call("on_workflow_fail", run.workflow_id, failure)
         return True
 
@@ -398,7 +387,7 @@ class Engine:
 
     def _committed_claimed(self, turn: Turn, commit: Commit, *, unfinished: bool) -> TurnOutcome | _Unfinished:
         self._committed(turn, commit)
-        ref = _ref(turn.run, commit.status)
+        ref = ref_of(turn.run, commit.status)
         if unfinished:
             return _Unfinished(ref)
         if commit.leave_due:
@@ -441,7 +430,7 @@ class Engine:
         if outcome is not CommitOutcome.COMMITTED:
             return None
         self._keep_outcomes(view.run, [*([] if last is None else [last]), *work.unused()])
-        return _Unfinished(_ref(view.run, WorkflowStatus.RUNNING))
+        return _Unfinished(ref_of(view.run, WorkflowStatus.RUNNING))
 
     def _keep_outcomes(self, run: Run, outcomes: Sequence[LocalEvent]) -> None:
         """Put outcomes that can't be recorded yet into the inbox, so that nothing is called again."""
@@ -507,7 +496,7 @@ class Engine:
         else:
             turn.live.version = turn.version
             self.cache.put(run.run_id, CachedRun(run.epoch, turn.live))
-        ref = _ref(run, commit.status)
+        ref = ref_of(run, commit.status)
         passing(CrashPoint.BEFORE_PUBLISH)
         self.publish(_hints(ref, commit, run))
         passing(CrashPoint.AFTER_PUBLISH)
@@ -546,56 +535,6 @@ class Engine:
             live.discard()
         self.cache.drop(run_id)
 
-    # -- turns that can't be carried out -----------------------------------------------------------------------------------
-
-    def _close_overdue(self, view: TurnView) -> bool:
-        """Close a run whose time is up and whose code can't be run: that needs none of it."""
-        if not any(item.message.kind is MessageKind.TIMEOUT for item in view.inbox):
-            return False
-        run = view.run
-        started = self.store.history(run.run_id, limit=1)[0].data
-        event, failure = timed_out(started.get("timeout"))
-        return self.close_at_once(run.namespace, run.run_id, WorkflowStatus.TIMED_OUT, event, failure)
-
-    def _block(self, view: TurnView, token: str, error: BaseException, *, killed: int = 0) -> TurnOutcome:
-        self.cache.drop(view.run.run_id)
-        if self._close_overdue(view):
-            return TurnOutcome.COMMITTED
-        times = _times(view.run) + 1
-        delay = min(BLOCKED_FIRST * 2 ** (times - 1), BLOCKED_MOST)
-        reason = {**describe_block(error), "times": times, "since": (view.run.blocked or {}).get("since", view.now)}
-        if killed:
-            reason["killed"] = killed
-        log = _LOG.warning if times == 1 else _LOG.debug
-        log("workflow %s is held, not failed: %s", view.run.workflow_id, error)
-        run = view.run
-        if self.store.release_turn(run.run_id, token=token, delay=micros(delay), blocked=reason):
-            current = self.store.find_run(run.namespace, run_id=run.run_id)
-            if current is not None and current.inbox_seq > run.inbox_seq:
-                # What came in meanwhile found the turn claimed and woke nobody; a new input is tried at once.
-                self.publish([TurnReady(_ref(current, current.status))])
-        return TurnOutcome.BLOCKED
-
-    def _decline(self, view: TurnView, token: str) -> TurnOutcome:
-        """Give the turn back for a worker that has the code; after a while with nobody, show the run as blocked."""
-        run = view.run
-        times = _times(run) + 1
-        since = (run.blocked or {}).get("since", view.now)
-        version = f" version {run.definition_version!r}" if run.definition_version else ""
-        reason = {
-            "reason": "NoWorker",
-            "message": f"no worker has had workflow {run.name!r}{version} so far",
-            "times": times,
-            "since": since,
-        }
-        delay = min(max((view.now - since) / SECOND * DECLINED_SHARE, DECLINED_FIRST), DECLINED_MOST)
-        nobody = view.now - since > NOBODY_AFTER * SECOND
-        if nobody and self._close_overdue(view):
-            return TurnOutcome.COMMITTED
-        self.store.release_turn(run.run_id, token=token, delay=micros(delay), blocked=reason, declined=not nobody)
-        self.dispatcher.expect(view.now + micros(delay))
-        return TurnOutcome.DECLINED
-
 
 @dataclass(frozen=True, slots=True)
 class _Unfinished:
@@ -611,33 +550,6 @@ class _Refused:
     closed_by: int
 
 
-def _ref(run: Run, status: WorkflowStatus) -> RunRef:
-    return RunRef(run.run_id, run.workflow_id, run.namespace, run.name, run.queue, status)
-
-
-def _fault(error: Exception) -> RuntimeFault:
-    """Say what went wrong and where, for an error that is none of the workflow's."""
-    last = traceback.extract_tb(error.__traceback__)[-1:]
-    where = "".join(f" at {frame.filename}:{frame.lineno} in {frame.name}" for frame in last)
-    fault = RuntimeFault(f"celeriac's own fault: {type(error).__name__}: {error}{where}")
-    fault.__cause__ = error
-    return fault
-
-
-def _killed(view: TurnView) -> int:
-    """Return how many turns were begun without coming to an end, if those are too many, else 0.
-
-    A run that has been held for that costs one worker each time that it is tried again, not as many as before.
-    """
-    before = int((view.run.blocked or {}).get("killed", 0))
-    lost = view.claims - 1
-    return before + lost if lost >= (1 if before else MAX_CLAIMS) else 0
-
-
-def _times(run: Run) -> int:
-    return int((run.blocked or {}).get("times", 0))
-
-
 def _hints(ref: RunRef, commit: Commit, run: Run) -> list[Hint]:
     hints: list[Hint] = [
         ActivityReady(ref, task.seq, task.attempt, task.data, task.queue)
@@ -649,21 +561,10 @@ def _hints(ref: RunRef, commit: Commit, run: Run) -> list[Hint]:
     return hints
 
 
-def describe_block(error: BaseException) -> dict[str, Json]:
-    """Return why a turn could not be carried out, as data."""
-    reason: dict[str, Json] = {"reason": type(error).__name__, "message": str(error)}
-    for name in ("event", "recorded", "replayed", "where", "call"):
-        value: Any = getattr(error, name, None)
-        if value is not None:
-            reason[name] = value
-    return reason
-
-
 __all__ = [
     "Engine",
     "EngineSettings",
     "NonDeterminismError",
     "TurnAbandoned",
     "TurnOutcome",
-    "describe_block",
 ]

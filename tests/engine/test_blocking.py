@@ -9,7 +9,8 @@ import pytest
 
 from celeriac import WorkflowContext
 from celeriac.errors import Held, QueryFailed, ResultTimeout, StoreUnavailable, WorkflowTimedOutError
-from celeriac.orchestrator.engine import MAX_CLAIMS, TurnOutcome
+from celeriac.orchestrator.engine import TurnOutcome
+from celeriac.orchestrator.undone import MAX_CLAIMS
 from celeriac.orchestrator.watchdog import Watchdog
 from tests.workflows import Env, make
 
