@@ -139,6 +139,7 @@ class LocalWorker(CeleryWorkerContainer):
         """Start one in a folder of its own.
 
         :param argv: its command, as :meth:`command` returns it.
+        :param env: its ``PYTHONPATH``, if it has one, comes before the folder's and this repository's code.
         :param content: the files that the container's volume would hold.
         """
         folder = Path(tempfile.mkdtemp(prefix=f"celeriac-{name}-"))
@@ -147,7 +148,9 @@ class LocalWorker(CeleryWorkerContainer):
             folder.joinpath(path).write_bytes(data)
         ident = uuid.uuid4().hex
         argv = [sys.executable, "-m", *(each.replace("%h", ident[:12]) for each in argv)]
-        found = cls(LocalProcess(name, argv, {**env, "PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY}"}, folder, ident))
+        before = [env["PYTHONPATH"]] if "PYTHONPATH" in env else []
+        path = os.pathsep.join([*before, str(folder), str(REPOSITORY)])
+        found = cls(LocalProcess(name, argv, {**env, "PYTHONPATH": path}, folder, ident))
         found.folder = folder
         return found
 

@@ -121,16 +121,19 @@ class Stage:
         concurrency: int = 2,
         queues: str = QUEUE,
         wares: Sequence[str] = (),
+        release: Path | None = None,
         **settings: Any,
     ) -> CeleryTestWorker:
         """Start a worker and return at once.
 
         :param wares: the workflows that it has; all of them unless given.
+        :param release: a folder with the code of another release of celeriac.
         :param settings: settings of celeriac that it has from its environment.
         """
         argv = LocalWorker.command(f"--concurrency={concurrency}", "--without-mingle", "--without-gossip")
         argv[argv.index("-Q") + 1] = queues
         env = {**self._env, **({WARES: ",".join(wares)} if wares else {})}
+        env |= {"PYTHONPATH": str(release)} if release else {}
         env |= {f"CELERIAC_{name.upper()}": str(value) for name, value in settings.items()}
         container = LocalWorker.launch(f"worker{len(self.workers) + 1}", argv, env, self._content)
         worker = CeleryTestWorker(container, self.shop.app)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +22,9 @@ from celeriac.stores.sql import migrate
 from tests.acceptance.processes import REPOSITORY, LocalProcess
 from tests.acceptance.shop import FOLDER, LEDGER
 from tests.chaos.brokers import BROKERS
+from tests.chaos.clocks import jump, wrong_clock
 from tests.chaos.earlier import earlier_release
-from tests.chaos.members import CREW, Diary, Member, Post, Span, jump, send, wrong_clock
+from tests.chaos.members import CREW, Diary, Member, Post, Span, send
 from tests.servers import PostgresServer
 from tests.stores.mariadb import MariaServer
 
@@ -62,6 +64,7 @@ class Cluster:
         self.left_out: list[str] = []
         """What this machine can't do."""
         self.earlier = ""
+        self._starter = ThreadPoolExecutor(1)
         self._wanted = earlier
 
     @property
@@ -118,7 +121,7 @@ class Cluster:
         if post.clock:
             lies = wrong_clock(self.folder / f"{post.name}.clock")
             if lies is None:
-                self.left_out.append("clocks that jump: libfaketime is not installed (apt install faketime)")
+                self.left_out.append("clocks that jump: there is no C compiler (apt install gcc libc6-dev)")
             environment |= lies or {}
         return LocalProcess(post.name, argv, environment, self.folder, post.name)
 
@@ -130,6 +133,7 @@ class Cluster:
 
     def close(self) -> None:
         """End everything, and remove what nobody wants to see."""
+        self._starter.shutdown()
         for member in self.members:
             member.process.remove()
         self.broker.remove()
@@ -149,9 +153,7 @@ class Cluster:
 
     def revive(self, member: Member) -> None:
         """Start a worker again."""
-        member.deaths += 1
-        member.busy = False
-        member.process.start()
+        member.begin_anew()
 
     # -- faults of servers -----------------------------------------------------------------------------------------------
 
@@ -160,8 +162,11 @@ class Cluster:
         self.broker_down = True
         self.broker.crash()
 
-    def start_broker(self, *, empty: bool) -> None:
-        """Start it again, with or without what it held."""
+    def start_broker(self, *, empty: bool) -> Future[None]:
+        """Begin to start it again, with or without what it held. RabbitMQ takes its time; other faults must not wait for that."""
+        return self._starter.submit(self._start_broker, empty=empty)
+
+    def _start_broker(self, *, empty: bool) -> None:
         if empty:
             self.broker.forget()
         self.broker.start()

@@ -8,15 +8,16 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from tests.chaos.clocks import jump
 from tests.chaos.cluster import LEASE
 from tests.chaos.havoc import Fault, Havoc
-from tests.chaos.members import Member, jump, stacks
+from tests.chaos.members import Member, stacks
 
 SHUTDOWN: Final = 45.0
 """Seconds that a worker may take to end when asked to; then it is killed, and counted as hung. A process of billiard's pool alone
 waits for half a minute for its last results to be read, by a parent that reads no more.
 """
-SUSPECT: Final = 25.0
+SUSPECT: Final = 15.0
 """Seconds after which its stacks are taken down."""
 JUMPS: Final = (-3600.0, -30.0, -2.5, 2.5, 30.0, 3600.0)
 """Seconds by which a clock is wrong from then on."""
@@ -91,17 +92,17 @@ def _stop(havoc: Havoc, victim: Member, pids: list[int]) -> str:
 
 def warm_shutdown(havoc: Havoc) -> str | None:
     """SIGTERM: it ends its tasks first."""
-    return _shut_down(havoc, havoc.victim(), signal.SIGTERM)
+    return _shut_down(havoc, havoc.victim(Member.is_ready), signal.SIGTERM)
 
 
 def soft_shutdown(havoc: Havoc) -> str | None:
     """SIGQUIT, where the worker gives its tasks some seconds before it cuts them off."""
-    return _shut_down(havoc, havoc.victim(lambda member: member.post.soft > 0), signal.SIGQUIT)
+    return _shut_down(havoc, havoc.victim(lambda member: member.post.soft > 0 and member.is_ready()), signal.SIGQUIT)
 
 
 def cold_shutdown(havoc: Havoc) -> str | None:
     """SIGQUIT, where it gives them none."""
-    return _shut_down(havoc, havoc.victim(lambda member: not member.post.soft), signal.SIGQUIT)
+    return _shut_down(havoc, havoc.victim(lambda member: not member.post.soft and member.is_ready()), signal.SIGQUIT)
 
 
 def _shut_down(havoc: Havoc, victim: Member | None, number: signal.Signals) -> str | None:
@@ -124,6 +125,8 @@ def _shut_down(havoc: Havoc, victim: Member | None, number: signal.Signals) -> s
             havoc.hung.append(f"{victim.name} ({victim.pool}) did not end within {SHUTDOWN:g} s of {number.name}")
             havoc.told("hung", havoc.hung[-1])
             victim.process.kill()
+        else:
+            havoc.told("has ended", f"{victim.name} ({victim.pool}), {took:.1f} s after {number.name}")
         havoc.cluster.revive(victim)
 
     havoc.later(LOOK, look)
@@ -174,7 +177,19 @@ def _restart_broker(havoc: Havoc, *, empty: bool) -> str | None:
     if havoc.cluster.broker_down:
         return None
     havoc.cluster.crash_broker()
-    havoc.later(havoc.dice.uniform(0, 2), lambda: havoc.cluster.start_broker(empty=empty))
+
+    def start() -> None:
+        starting = havoc.cluster.start_broker(empty=empty)
+
+        def look() -> None:
+            if starting.done():
+                starting.result()
+            else:
+                havoc.later(LOOK, look)
+
+        look()
+
+    havoc.later(havoc.dice.uniform(0, 2), start)
     return ""
 
 

@@ -13,12 +13,6 @@ from typing import Final
 from tests.acceptance.processes import LocalProcess
 
 QUEUES: Final = "celery,steps"
-FAKETIME: Final = (
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib64/faketime/libfaketime.so.1",
-)
-"""Where distributions put what lies about the time."""
 SOFT: Final = 4.0
 """Seconds that a soft shutdown gives tasks to end."""
 
@@ -82,6 +76,7 @@ class Member:
     busy: bool = False
     """A fault has not been made good yet."""
     deaths: int = 0
+    _log_from: int = 0
 
     @property
     def name(self) -> str:
@@ -97,6 +92,17 @@ class Member:
     def up(self) -> bool:
         """Whether it runs."""
         return self.process.status == "running"
+
+    def begin_anew(self) -> None:
+        """Start it again."""
+        self.deaths += 1
+        self.busy = False
+        self._log_from = len(self.process.logs())
+        self.process.start()
+
+    def is_ready(self) -> bool:
+        """Whether it takes messages; a signal that comes sooner ends it without more ado."""
+        return self.up and b" ready." in self.process.logs()[self._log_from :]
 
     def pids(self) -> list[int]:
         """Return its processes, the first one first."""
@@ -135,24 +141,3 @@ def _group(leader: int) -> list[int]:
                 if int(fields[2]) == leader and fields[0] != "Z":
                     found.append(int(each.name))
     return found
-
-
-def jump(file: Path, seconds: float) -> None:
-    """Have the clock of whoever reads this file be wrong by so much."""
-    file.write_text(f"{seconds:+.3f}s\n")
-
-
-def wrong_clock(file: Path) -> dict[str, str] | None:
-    """Return what a process needs in its environment for that, or None where there is no libfaketime."""
-    found = next((each for each in FAKETIME if Path(each).exists()), None)
-    if found is None:
-        return None
-    jump(file, 0)
-    # The monotonic clock stays right, as it does when an administrator sets the time.
-    return {
-        "LD_PRELOAD": found,
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }

@@ -87,10 +87,21 @@ def test_timers_that_fire_early_twice_or_never() -> None:
     started = (1, 0, "timer_started", {"command": 1, "fire_at": 1_000_000})
     fired = (2, 1_000_000, "timer_fired", {"timer": 1})
     assert list(_timers(plan, events(started, fired))) == []
-    assert list(_timers(plan, events(started))) == ["of its timers [1] there fired []"]
+    assert list(_timers(plan, events(started))) == ["of its timers [1] and delays [] there fired []"]
     assert list(_timers(plan, events(started, fired, fired))) == [
-        "of its timers [1] there fired [(1, 1000000), (1, 1000000)]"
+        "of its timers [1] and delays [] there fired [(1, 1000000), (1, 1000000)]"
     ]
     assert list(_timers(plan, events(started, (2, 400_000, "timer_fired", {"timer": 1})))) == [
         "timer 1 fired 0.600 s too early"
     ]
+
+
+def test_delays_of_local_activities_are_timers_too() -> None:
+    plan = Plan("near-1", "near", ([4], 1), ([16, 1, 16],), (1,), near=(4, 4))
+    delayed = (1, 0, "local_activity_delayed", {"command": 4, "retry_at": 500_000})
+    fired = (2, 600_000, "timer_fired", {"timer": 4})
+    again = (3, 600_000, "local_activity_delayed", {"command": 4, "retry_at": 900_000})
+    early = (4, 700_000, "timer_fired", {"timer": 4})
+    assert list(_timers(plan, events(delayed, fired))) == []
+    assert list(_timers(plan, events(delayed))) == ["of its timers [] and delays [(4, 500000)] there fired []"]
+    assert list(_timers(plan, events(delayed, fired, again, early))) == ["timer 4 fired 0.200 s too early"]

@@ -168,11 +168,19 @@ def _order(run: Run, history: Sequence[HistoryEvent]) -> Iterator[str]:
 
 
 def _timers(plan: Plan, history: Sequence[HistoryEvent]) -> Iterator[str]:
+    """Compare timers: those of the workflow, and those for which a local activity waits until it is attempted again."""
     started = {each.data["command"]: each.data["fire_at"] for each in history if each.type == "timer_started"}
+    delays = [
+        (each.data["command"], each.data["retry_at"]) for each in history if each.type == "local_activity_delayed"
+    ]
     fired = [(each.data["timer"], each.at) for each in history if each.type == "timer_fired"]
-    expected = [] if plan.canceled else sorted(started)
+    expected = sorted([*([] if plan.canceled else started), *(command for command, _ in delays)])
     if len(started) != len(plan.timers) or sorted(timer for timer, _ in fired) != expected:
-        yield f"of its timers {sorted(started)} there fired {fired}"
+        yield f"of its timers {sorted(started)} and delays {delays} there fired {fired}"
+    waiting = [*delays, *started.items()]
     for timer, at in fired:
-        if timer in started and at < started[timer]:
-            yield f"timer {timer} fired {(started[timer] - at) / 1e6:.3f} s too early"
+        due = next((each for each in waiting if each[0] == timer), None)
+        if due is not None:
+            waiting.remove(due)
+            if at < due[1]:
+                yield f"timer {timer} fired {(due[1] - at) / 1e6:.3f} s too early"

@@ -13,7 +13,7 @@ from celery.exceptions import Ignore, TaskRevokedError
 from celery.result import EagerResult
 from celery.utils import uuid
 
-from celeriac.errors import InvalidCall, StoreError, StoreUnavailable, WorkflowCanceledError, WorkflowFailedError
+from celeriac.errors import InvalidCall, StoreError, WorkflowCanceledError, WorkflowFailedError
 from celeriac.executors.celery import events, forbidden, startmany
 from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery.headers import StartTicket, WorkflowTicket, ticket_of
@@ -236,7 +236,7 @@ class WorkflowTask(Task):
             late = None if known or not origins.custom_headers(self.request) else self._origin(ticket)
             try:
                 self.runtime.turn(ticket.run_id, late)
-            except StoreUnavailable as error:
+            except StoreError as error:
                 _LOG.warning("the first turn of run %s waits for the store: %s", ticket.run_id, error)
         events.waiting(self)
         raise LeftOpen

@@ -25,7 +25,7 @@ from celeriac.stores.sql.versioning import HEAD, difference, is_fit, is_later, i
 if TYPE_CHECKING:
     from celeriac.stores.sql.transactions import Database
 
-__all__ = ["HEAD", "current", "make_ready", "migrate"]
+__all__ = ["HEAD", "current", "make_ready", "migrate", "run"]
 
 _LOG: Final = logging.getLogger("celeriac.store")
 _alembic: Final = threading.Lock()
@@ -96,10 +96,11 @@ def _upgrade(engine: Engine, prefix: str, schema: str | None) -> None:
             raise SchemaMismatch(difference(found))
         if engine.dialect.name != "sqlite":
             connection.rollback()  # what has looked; each version is a transaction of its own
-        _run(connection, prefix, schema)
+        run(connection, prefix, schema)
 
 
-def _run(connection: Connection, prefix: str, schema: str | None) -> None:
+def run(connection: Connection, prefix: str, schema: str | None, to: str = "head") -> None:
+    """Run the revisions up to a version; :func:`migrate` sees to everything else."""
     # Only who migrates pays for loading it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
@@ -108,7 +109,7 @@ def _run(connection: Connection, prefix: str, schema: str | None) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes.update(connection=connection, prefix=prefix, schema=schema)
     with _quiet():
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
 
 
 @contextmanager
