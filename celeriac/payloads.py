@@ -458,9 +458,12 @@ def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
         pass
     found: dict[str, Any] = {}
     for name, annotation in getattr(target, "__annotations__", {}).items():
-        scope = {**getattr(target, "__globals__", {})}
+
+        def alone() -> None: ...
+
+        alone.__annotations__ = {name: annotation}
         try:
-            found[name] = eval(annotation, scope) if isinstance(annotation, str) else annotation  # noqa: S307 - the user's own annotation
+            found |= get_type_hints(alone, globalns={**getattr(target, "__globals__", {})}, include_extras=True)
         except Exception:  # noqa: BLE001, S112 - whatever it raises, it is no annotation we can use
             continue
     return found

@@ -55,12 +55,19 @@ class Screen:
         self.console.file.flush()
 
     def say(self, *parts: str | tuple[str, str]) -> None:
-        """Write a line of texts, each plain or with a style. They must be :func:`visible` already."""
-        self.console.print(Text.assemble(*parts), soft_wrap=True)
+        """Write a line of texts, each plain or with a style, with what could steer a terminal written out."""
+        shown = [
+            visible(each, lines=True) if isinstance(each, str) else (visible(each[0], lines=True), each[1])
+            for each in parts
+        ]
+        self.console.print(Text.assemble(*shown), soft_wrap=True)
 
     def json(self, document: Any) -> None:
         """Write one JSON document: ASCII, so that nothing in it can steer a terminal."""
-        sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
+        text = json.dumps(document, indent=2, default=str).replace(
+            "\x7f", "\\u007f"
+        )  # the one that json leaves as it is
+        sys.stdout.write(text + "\n")
 
 
 def plain(text: str, style: str = "") -> Text:

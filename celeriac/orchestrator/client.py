@@ -59,6 +59,8 @@ from celeriac.orchestrator.turn import CANCELED, Order, Turn, as_it_came, signal
 from celeriac.payloads import UNTYPED, Arguments, Json, Signature, check_size
 
 MAX_TRIES: Final = 50
+MAX_KEY: Final = 900
+"""Characters in the key of a signal or a start; with what stands before it, it may have 1,000."""
 PURGE_BATCH: Final = 500
 """How many runs one transaction deletes."""
 BUILT_IN_QUERIES: Final = ("status", "result", "history", "waits", "stack")
@@ -249,11 +251,11 @@ class Client:
             namespace=self.namespace,
             name=definition.name,
             epoch=uuid.uuid4().hex,
-            start_key=options.start_key or self.fresh_id(),
+            start_key=_holdable("a start's key", options.start_key) if options.start_key else self.fresh_id(),
             started=started,
             input={"args": args, "kwargs": kwargs},
             definition_version=definition.settings.version,
-            queue=queue or definition.settings.queue,
+            queue=_holdable("a queue's name", queue) if queue else definition.settings.queue,
             timeout=None if limit is None else micros(limit),
             origin=dict(origin) if origin is not None else None,
             memo=_noted(options.memo, f"memo of workflow {definition.name!r}"),
@@ -285,7 +287,8 @@ class Client:
         }
         if signal.sender_id:
             data["sender_id"] = signal.sender_id
-        return self._deliver(workflow_id, Message(MessageKind.SIGNAL, f"signal:{signal.key or self.fresh_id()}", data))
+        key = _holdable("a signal's key", signal.key) if signal.key else self.fresh_id()
+        return self._deliver(workflow_id, Message(MessageKind.SIGNAL, f"signal:{key}", data))
 
     def cancel(self, workflow_id: str, reason: str = "") -> None:
         """Ask a run to stop; recorded when this returns. Canceling twice is canceling once.
@@ -547,6 +550,18 @@ def check_id(workflow_id: str) -> str:
     if "\0" in workflow_id or not workflow_id.isprintable():
         raise InvalidCall(f"workflow id {workflow_id!r} has characters that can't be shown; use printable ones")
     return workflow_id
+
+
+def _holdable(what: str, text: str) -> str:
+    """Return a text that any database can hold in a column, and as part of a key.
+
+    :raises InvalidCall: longer than 900 characters, or with a NUL or half of a surrogate pair.
+    """
+    if len(text) > MAX_KEY:
+        raise InvalidCall(f"{what} has at most {MAX_KEY} characters; this one has {len(text)}")
+    if "\0" in text or (not text.isascii() and any("\ud800" <= each <= "\udfff" for each in text)):
+        raise InvalidCall(f"{what} can't have a NUL or half of a surrogate pair: {text!r}")
+    return text
 
 
 def arguments_of(definition: WorkflowDefinition, options: WorkflowOptions) -> tuple[Sequence[Any], Mapping[str, Any]]:

@@ -177,7 +177,7 @@ class Engine:
         token = secrets.token_hex(16)
         lease = micros(self.settings.turn_lease)  # type: ignore[arg-type]
         view = self.store.begin_turn(run_id, token=token, lease=lease, known=self.cache.known(run_id))
-        if view is None:
+        if view is None or not self._is_ours(view, token):
             return TurnOutcome.NOTHING
         definition = self._definition(view.run)
         if definition is None:
@@ -207,6 +207,16 @@ class Engine:
         self.cache.drop(view.run.run_id)
         closed = self._undone.block(view, token, error, killed=killed)
         return TurnOutcome.COMMITTED if closed else TurnOutcome.BLOCKED
+
+    def _is_ours(self, view: TurnView, token: str) -> bool:
+        """Whether the run is of this namespace; another's turn is left to those who are there."""
+        if view.run.namespace == self.settings.namespace:
+            return True
+        _LOG.warning(
+            "a message asked for a turn of run %r, which is of another namespace; it was refused", view.run.run_id
+        )
+        self.store.release_turn(view.run.run_id, token=token, delay=0, declined=True)
+        return False
 
     def _give_back(self, view: TurnView, token: str) -> None:
         """Let the turn be taken again at once: what it was due for has not been done, and somebody else may have won."""

@@ -75,7 +75,12 @@ class Turn:
         self.run: Run = view.run
         self.origin: dict[str, Json] | None = None
         """What replaces the run's origin with the commit, if anything."""
-        if origin is not None and view.run.turns == 0:
+        # What names another task than the one that started the run was made up by somebody.
+        if (
+            origin is not None
+            and view.run.turns == 0
+            and origin.get("task_id") == (view.run.origin or {}).get("task_id")
+        ):
             self.origin = dict(origin)
             self.run = replace(view.run, origin=self.origin)
         self.live = live

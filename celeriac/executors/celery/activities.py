@@ -47,13 +47,13 @@ from celeriac.activities.context import ActivityCanceled, ActivityContext, runni
 from celeriac.activities.definition import ActivityDefinition
 from celeriac.errors import StoreError
 from celeriac.executors.celery import coroutines, events
-from celeriac.executors.celery.headers import HEADER, ActivityTicket
+from celeriac.executors.celery.headers import HEADER, ActivityTicket, BadTicket, refusal
 from celeriac.executors.celery.registry import activity_of
 from celeriac.executors.celery.replacing import Replacement
 from celeriac.executors.celery.runtime import CeleryRuntime
 from celeriac.executors.celery.wrapping import wrap
 from celeriac.failures import failure_of
-from celeriac.orchestrator.attempts import AttemptEnd
+from celeriac.orchestrator.attempts import AttemptEnd, activity_id
 from celeriac.orchestrator.model import Claim
 from celeriac.orchestrator.runner import record_result
 from celeriac.payloads import Arguments
@@ -86,11 +86,13 @@ class _Attempt:
         self.activity: ActivityDefinition = activity_of(task)
 
     def run(self, body: Callable[..., Any]) -> Any:
+        self._check_id()
         claim = self._claim()
         begun = time.monotonic()
         if claim is None:
             _LOG.debug("attempt %s of %s is not to be run", self.ticket.attempt, self.request.id)
             raise Ignore
+        self._check_claim(claim)
         context = self.attempts.context(claim, self.runtime.stopping.told)
         replacement = Replacement(self.runtime, self.request, claim)
         try:
@@ -140,6 +142,21 @@ class _Attempt:
         except StoreError as error:
             _LOG.warning("activity %s waits for the store: %s", self.request.id, error)
             return None
+
+    def _check_id(self) -> None:
+        """Refuse a ticket that was made out for another task, such as one that a task has passed on with its headers."""
+        expected = activity_id(self.ticket.run_id, self.ticket.seq)
+        if self.request.id != expected:
+            raise refusal(BadTicket(f"it was made out for the task {expected!r}, and this is {self.request.id!r}"))
+
+    def _check_claim(self, claim: Claim) -> None:
+        """Give back what a forged message has claimed: an activity of another name, or of another namespace's run."""
+        if (claim.run.namespace, claim.task.data["name"]) == (self.runtime.namespace, self.activity.name):
+            return
+        self.runtime.store.requeue(claim.fence, delay=0, grace=0, next_attempt=False)
+        raise refusal(
+            BadTicket(f"the activity {self.request.id!r} of this namespace is none of {self.activity.name!r}")
+        )
 
     def _body(self, body: Callable[..., Any], claim: Claim, context: ActivityContext) -> Any:
         data = claim.task.data

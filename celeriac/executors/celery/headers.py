@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from celeriac.errors import InvalidCall
+
 HEADER: Final = "celeriac"
 
 
@@ -58,7 +60,17 @@ class StartTicket:
         return {"start": dict(self.options)}
 
 
-Ticket = ActivityTicket | WorkflowTicket | StartTicket
+@dataclass(frozen=True, slots=True)
+class BadTicket:
+    """A header of our name that celeriac has not written, or that was written by a later release.
+
+    :param reason: what is the matter with it.
+    """
+
+    reason: str
+
+
+Ticket = ActivityTicket | WorkflowTicket | StartTicket | BadTicket
 
 
 def ticket_of(request: Any) -> Ticket | None:
@@ -67,18 +79,87 @@ def ticket_of(request: Any) -> Ticket | None:
     return ticket_in({HEADER: header} if header is not None else getattr(request, "headers", None) or {})
 
 
-def ticket_in(headers: Mapping[str, Any]) -> Ticket | None:
-    """Return what a message's headers say of celeriac, or None."""
-    header = headers.get(HEADER)
+def ticket_in(headers: Any) -> Ticket | None:
+    """Return what a message's headers say of celeriac, or None. Raises nothing, whatever they are."""
+    header = _part(headers, HEADER)
     if header is None:
-        header = (headers.get("headers") or {}).get(HEADER)
+        header = _part(_part(headers, "headers"), HEADER)
+    if header is None:
+        return None
     if not isinstance(header, Mapping):
-        return None
+        return BadTicket(f"it is {_kind(header)}, and no mapping")
+    try:
+        return _read(header)
+    except _Wrong as error:
+        return BadTicket(str(error))
+
+
+def refusal(ticket: BadTicket) -> InvalidCall:
+    """Return the error by which a task with such a ticket fails."""
+    return InvalidCall(
+        f"the message's header {HEADER!r} is none that celeriac writes: {ticket.reason}. Headers of that name are "
+        f"celeriac's own; don't set or pass them on"
+    )
+
+
+class _Wrong(Exception):
+    pass
+
+
+def _part(headers: Any, name: str) -> Any:
+    return headers.get(name) if isinstance(headers, Mapping) else None
+
+
+def _read(header: Mapping[str, Any]) -> Ticket:
     if "start" in header:
-        return StartTicket(header["start"])
-    if "run" not in header:
-        return None
+        return StartTicket(_start(header["start"]))
+    run_id = _value(header, "run", str)
     if "seq" in header:
-        return ActivityTicket(header["run"], header["seq"], header["attempt"], bool(header.get("own")))
+        return ActivityTicket(run_id, _number(header, "seq"), _number(header, "attempt"), bool(header.get("own")))
     flags = {name: bool(header.get(name)) for name in ("finish", "named", "later")}
-    return WorkflowTicket(header["run"], **flags)
+    return WorkflowTicket(run_id, **flags)
+
+
+_START: Final[Mapping[str, tuple[type, ...]]] = {
+    "id": (str,),
+    "id_conflict": (str,),
+    "id_reuse": (str,),
+    "timeout": (int, float),
+    "memo": (dict,),
+    "attributes": (dict,),
+}
+
+
+def _start(options: Any) -> Mapping[str, Any]:
+    if not isinstance(options, Mapping):
+        raise _Wrong(f"'start' is {_kind(options)}, and no mapping")
+    unknown = sorted(str(name) for name in options if name not in _START)
+    if unknown:
+        raise _Wrong(f"'start' has the unknown {', '.join(map(repr, unknown))}")
+    for name in options:
+        _value(options, name, *_START[name])
+    return options
+
+
+def _value(of: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    if name not in of:
+        raise _Wrong(f"it has no {name!r}")
+    value = of[name]
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise _Wrong(f"{name!r} is {_kind(value)}")
+    return value
+
+
+def _number(of: Mapping[str, Any], name: str) -> int:
+    value: int = _value(of, name, int)
+    if not 0 <= value < _MOST:
+        raise _Wrong(f"{name!r} is out of range")
+    return value
+
+
+_MOST: Final = 2**31
+"""No run has as many commands, no activity as many attempts, and any database's whole numbers reach as far."""
+
+
+def _kind(value: Any) -> str:
+    return f"of the type {type(value).__name__}"

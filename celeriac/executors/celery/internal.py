@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from celery import Celery, current_app
 
-from celeriac.errors import PayloadError, StoreError
+from celeriac.errors import InvalidCall, PayloadError, StoreError
 from celeriac.executors.celery.dispatcher import TURN_TASK
 from celeriac.executors.celery.outcomes import OUTCOME_TASK, OutcomeTicket, stored_error
 from celeriac.executors.celery.runtime import runtime_of
@@ -32,8 +32,10 @@ def declare(app: Celery) -> None:
     app.task(_outcome, name=OUTCOME_TASK, shared=False, **_QUIET)
 
 
-def _turn(self: Any, run_id: str) -> None:
+def _turn(self: Any, run_id: Any) -> None:
     """Take a run's turn. The message is only a hint: what goes wrong here is due in the store."""
+    if not isinstance(run_id, str):
+        raise InvalidCall(f"a turn's message names a run, and this one has a {type(run_id).__name__}")
     try:
         runtime_of(self.app).turn(run_id)
     except StoreError as error:
@@ -50,16 +52,14 @@ def _purge(self: Any, older_than: float) -> None:
         _LOG.info("%d closed runs were purged", count)
 
 
-def _outcome(
-    *args: Any, ticket: list[Any], failed: bool = False, failure: Failure | None = None, tries: int = 0
-) -> None:
+def _outcome(*args: Any, ticket: Any, failed: bool = False, failure: Failure | None = None, tries: int = 0) -> None:
     """Record the outcome of an attempt that another task has brought about: a replacement, or a foreign worker's.
 
     Called with its result; with (request, exception, traceback) where it failed in a worker that has this task; with the
     failed task's id where it failed elsewhere.
     """
     app = current_app._get_current_object()  # noqa: SLF001 - the proxy's own way
-    runtime, named = runtime_of(app), OutcomeTicket(*ticket)
+    runtime, named = runtime_of(app), OutcomeTicket.read(ticket)
     result: Json = None
     if failed and failure is None:
         failure = _failure(app, args)
@@ -80,7 +80,7 @@ def _outcome(
         _LOG.warning("an outcome waits for the store: %s", error)
         again = {"ticket": ticket, "failed": failed, "failure": failure, "tries": tries + 1}
         sent = () if failure is not None else args[:1]
-        app.tasks[OUTCOME_TASK].apply_async(sent, again, countdown=min(2.0**tries, RETRY_MOST))
+        app.tasks[OUTCOME_TASK].apply_async(sent, again, countdown=min(2.0 ** min(tries, 10), RETRY_MOST))
 
 
 def _failure(app: Celery, args: tuple[Any, ...]) -> Failure:

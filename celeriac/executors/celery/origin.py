@@ -38,6 +38,19 @@ _KEPT: Final = (
     "stamped_headers",
 )
 """What is kept of a task's options: not expires, eta, limits and retries, which were the start's alone."""
+_SHOWN: Final = ("argsrepr", "kwargsrepr", "headers")
+"""What is kept besides."""
+_NO_STAMP: Final = frozenset(
+    (
+        *_KEPT,
+        *_SHOWN,
+        *("task_id", "name", "args", "kwargs", "countdown", "eta", "expires", "retries", "callbacks", "errbacks"),
+        *("time_limit", "soft_time_limit", "create_sent_event", "now", "timezone", "producer", "message", "exchange"),
+        *("routing_key", "queue", "event_dispatcher", "retry", "retry_policy", "serializer", "delivery_mode"),
+        *("compression", "declare", "exchange_type", "timeout", "confirm_timeout", "content_type", "content_encoding"),
+    )
+)
+"""What a stamp may not be called: it is an option of sending, and whoever stamps a task is not to choose the serializer."""
 
 
 def from_options(
@@ -81,8 +94,12 @@ def custom_headers(request: Any) -> dict[str, Any]:
 
 
 def _chosen(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what may be kept of options, and may be sent again."""
     kept = {name: options[name] for name in _KEPT if options.get(name) is not None}
-    return {**kept, **{name: options[name] for name in options.get("stamped_headers") or () if name in options}}
+    listed = kept.pop("stamped_headers", None)
+    stamps = listed if isinstance(listed, (list, tuple)) else ()
+    named = [name for name in stamps if isinstance(name, str) and name in options and name not in _NO_STAMP]
+    return {**kept, **({"stamped_headers": named} if named else {}), **{name: options[name] for name in named}}
 
 
 def _pack(task_id: str, kept: dict[str, Any], headers: Any, *, named: bool) -> dict[str, Json]:
@@ -126,5 +143,6 @@ def carried_options(data: Mapping[str, Json], workflow_id: str) -> dict[str, Any
 
 
 def unpack(origin: Mapping[str, Json]) -> tuple[str, dict[str, Any]]:
-    """Return the task id and the options that were kept."""
-    return origin["task_id"], _LOADS(origin["options"])
+    """Return the task id and the options that were kept; of what stands there no more than :func:`_chosen` keeps."""
+    options = _LOADS(origin["options"])
+    return origin["task_id"], {**_chosen(options), **{name: options[name] for name in _SHOWN if name in options}}

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from celery import Celery
 from celery.result import AsyncResult
 
+from celeriac.errors import InvalidCall
 from celeriac.orchestrator.client import run_ref
 from celeriac.orchestrator.model import Claim, Fence
 from celeriac.orchestrator.ports import Store
@@ -28,6 +29,17 @@ class OutcomeTicket:
     def of(cls, claim: Claim) -> Self:
         """Return the ticket of a claim."""
         return cls(claim.fence.run_id, claim.fence.seq, claim.fence.token)
+
+    @classmethod
+    def read(cls, written: Any) -> Self:
+        """Return the ticket that a message brings.
+
+        :raises InvalidCall: it is none.
+        """
+        match written:
+            case [str(run_id), int(seq), str(token)] if token:
+                return cls(run_id, seq, token)
+        raise InvalidCall("an outcome's message names a run, a command's number and a claim's token; this one does not")
 
     def signature(self, outcome: Any, *, failed: bool = False) -> Any:
         """Return the signature to link to the task that brings the outcome."""

@@ -16,7 +16,14 @@ from celery.utils import uuid
 from celeriac.errors import InvalidCall, StoreError, WorkflowCanceledError, WorkflowFailedError
 from celeriac.executors.celery import events, forbidden, startmany
 from celeriac.executors.celery import origin as origins
-from celeriac.executors.celery.headers import StartTicket, WorkflowTicket, ticket_of
+from celeriac.executors.celery.headers import (
+    ActivityTicket,
+    BadTicket,
+    StartTicket,
+    WorkflowTicket,
+    refusal,
+    ticket_of,
+)
 from celeriac.executors.celery.leaving import LeftOpen
 from celeriac.executors.celery.queues import queue_from
 from celeriac.executors.celery.results import WorkflowResult
@@ -35,6 +42,8 @@ _LOG: Final = logging.getLogger("celeriac.workflows")
 
 RETRY_MOST: Final = 30.0
 """Seconds, at most, between tries to record a start while the store is away."""
+_FINISHES: Final = "celeriac_finishes"
+"""Set on a request that is the last message of a run: its run id."""
 
 
 class WorkflowTask(Task):
@@ -207,8 +216,12 @@ class WorkflowTask(Task):
     def handle_message(self, *args: Any, **kwargs: Any) -> Any:
         """Handle one message of the workflow: its start, or its end."""
         ticket = ticket_of(self.request)
+        if isinstance(ticket, BadTicket):
+            raise refusal(ticket)
         if isinstance(ticket, WorkflowTicket):
             return self._finish(ticket.run_id) if ticket.finish else self._begin(ticket)
+        if isinstance(ticket, ActivityTicket):
+            raise refusal(BadTicket("it is an activity's, and this is a workflow"))
         own = ticket.options if isinstance(ticket, StartTicket) else {}
         return self._begin(WorkflowTicket(self._record_start(args, kwargs, own)), known=True)
 
@@ -253,6 +266,9 @@ class WorkflowTask(Task):
             self._later(error)
         if run is None or run.status.open:
             raise Ignore
+        if (run.name, (run.origin or {}).get("task_id")) != (self.name, self.request.id):
+            raise refusal(BadTicket(f"the run {run_id!r} is not that of this task"))
+        setattr(self.request, _FINISHES, run_id)
         if run.failure is None:
             return run.result
         try:
@@ -289,9 +305,9 @@ class WorkflowTask(Task):
         self._note_finished()
 
     def _note_finished(self) -> None:
-        ticket = ticket_of(self.request)
-        if isinstance(ticket, WorkflowTicket) and ticket.finish:
-            self.finished(ticket.run_id)
+        run_id = getattr(self.request, _FINISHES, None)
+        if run_id is not None:
+            self.finished(run_id)
 
     def finished(self, run_id: str) -> None:
         """Forget a run's last message. Where the store is away, it will come once more: links run at least once."""

@@ -11,7 +11,14 @@ from typing import Any, Final
 from celery.app.task import Task
 from celery.exceptions import Ignore
 
-from celeriac.executors.celery.headers import ActivityTicket, ticket_of
+from celeriac.executors.celery.headers import (
+    ActivityTicket,
+    BadTicket,
+    StartTicket,
+    WorkflowTicket,
+    refusal,
+    ticket_of,
+)
 from celeriac.executors.celery.registry import BODY, OPTIONS
 
 REPLACED: Final = "celeriac_replaced"
@@ -47,6 +54,10 @@ def _wrapped(task: Any, around: Around, body: Callable[..., Any]) -> Callable[..
     def run(*args: Any, **kwargs: Any) -> Any:
         request = task.request
         ticket = ticket_of(request)
+        if isinstance(ticket, (StartTicket, WorkflowTicket)):
+            ticket = BadTicket("it is a workflow's, and this is none")
+        if isinstance(ticket, BadTicket):
+            raise refusal(ticket)
         if isinstance(ticket, ActivityTicket) and not getattr(request, _ENTERED, False):
             setattr(request, _ENTERED, True)  # a body may call itself
             return around(task, ticket, body)

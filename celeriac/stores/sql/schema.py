@@ -7,6 +7,7 @@ them for its own: its autogenerate would drop what is in the database and not in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,8 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Index, MetaData, SmallInteger, Table, Text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
+
+from celeriac.errors import ConfigurationError
 
 DEFAULT_PREFIX: Final = "celeriac_"
 
@@ -49,8 +52,23 @@ class Tables:
     leases: Table
 
 
+def check_names(prefix: str, schema: str | None) -> None:
+    """See that what goes into every statement's text as part of a name is one. It is quoted besides.
+
+    :raises ConfigurationError: it holds anything but ASCII letters, digits, underscores, and in a schema blanks and hyphens.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_]{0,40}", prefix):
+        raise ConfigurationError(f"table_prefix={prefix!r}: up to 40 letters, digits and underscores")
+    if schema is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_ -]{0,62}", schema):
+        raise ConfigurationError(f"schema={schema!r}: up to 63 letters, digits, underscores, blanks and hyphens")
+
+
 def make_tables(prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> Tables:
-    """Describe the tables whose names begin with ``prefix``, in ``schema`` or in the connection's own."""
+    """Describe the tables whose names begin with ``prefix``, in ``schema`` or in the connection's own.
+
+    :raises ConfigurationError: these are no parts of names.
+    """
+    check_names(prefix, schema)
     metadata = MetaData(schema=schema)
     return Tables(
         prefix,

@@ -14,7 +14,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.expression import ClauseElement
 
 from celeriac.crashes import CrashPoint, passing
-from celeriac.errors import CeleriacError, SchemaMismatch, StoreUnavailable
+from celeriac.errors import CeleriacError, InvalidCall, SchemaMismatch, StoreUnavailable
 from celeriac.orchestrator.model import SECOND, Micros
 from celeriac.stores.sql.clock import Clock, host_clock, store_now
 from celeriac.stores.sql.connections import Connections
@@ -267,6 +267,11 @@ class Database:
             raise SchemaMismatch(
                 f"the store's tables are absent or of another version ({_line(error)}); {HOW}"
             ) from error
+        # What databases have no characters for, in what was to be written or looked for. JSON has escapes for it.
+        if isinstance(error, UnicodeEncodeError) or "NUL (0x00)" in str(error):
+            raise InvalidCall(
+                "a text with a NUL, or with half of a surrogate pair, is none that a database can hold"
+            ) from None
         raise error
 
 

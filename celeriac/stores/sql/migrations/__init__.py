@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from celeriac.errors import SchemaMismatch
 from celeriac.stores.sql.engine import make_engine
 from celeriac.stores.sql.migrations.locking import alone, changing, until_free
-from celeriac.stores.sql.schema import DEFAULT_PREFIX
+from celeriac.stores.sql.schema import DEFAULT_PREFIX, check_names
 from celeriac.stores.sql.versioning import HEAD, difference, is_fit, is_later, is_ours, is_strange, version_table
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def migrate(target: str | URL | Engine, *, table_prefix: str = DEFAULT_PREFIX, s
     :param target: the store's URL, or an engine.
     :raises SchemaMismatch: the tables are of a version that this celeriac does not know.
     :raises StoreUnavailable: they, or another migration, stayed in the way for minutes.
+    :raises ConfigurationError: prefix or schema are no parts of names.
     """
+    check_names(table_prefix, schema)
     with _engine(target) as engine, _alembic, alone(engine, table_prefix):
         until_free(lambda: _upgrade(engine, table_prefix, schema))
         return current(engine, table_prefix=table_prefix, schema=schema) or HEAD
@@ -48,6 +50,7 @@ def migrate(target: str | URL | Engine, *, table_prefix: str = DEFAULT_PREFIX, s
 
 def current(target: str | URL | Engine, *, table_prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> str | None:
     """Return the version of the tables, or None where there are none."""
+    check_names(table_prefix, schema)
     with _engine(target) as engine, engine.connect() as connection:
         return _version(connection, table_prefix, schema)
 
