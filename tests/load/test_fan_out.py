@@ -1,7 +1,4 @@
-"""What one activity of many costs, counted in calls: as much among a thousand as among a hundred.
-
-``python -m tests.load`` measures the same in seconds, with more of them.
-"""
+"""What one activity of many costs, counted in calls: as much among a thousand as among a hundred."""
 
 from __future__ import annotations
 
