@@ -6,7 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from celeriac.orchestrator.model import DeliveryOutcome, Run, RunRef
+from celeriac.orchestrator.status import WorkflowStatus
 from celeriac.stores.sql import SqlStore
+from celeriac.stores.sql.deliveries import Deliveries
+from celeriac.testing.contract.world import World
 from celeriac.testing.store_contract import ManualClock, StoreContract
 
 
@@ -63,3 +67,27 @@ class TestSqliteInMemoryByAManualClock(StoreContract):
     @pytest.fixture
     def store(self, in_memory: SqlStore) -> SqlStore:
         return in_memory
+
+
+def test_a_message_by_name_reaches_the_successor_of_a_run_that_is_purged_meanwhile(
+    shared_store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(shared_store, shared_store, lambda *_: None)
+    first = world.idle("order-1")
+    successors: list[Run] = []
+    find = Deliveries._find
+
+    def overtaken(self: Deliveries, *names: str | None) -> RunRef | None:
+        ref = find(self, *names)  # type: ignore[arg-type]
+        if not successors:  # it is resolved; before it is locked, it closes, is deleted, and another one starts
+            world.commit(first, status=WorkflowStatus.COMPLETED)
+            assert shared_store.purge(first.namespace, closed_before=world.read(first).updated_at + 1, limit=10) == 1
+            successors.append(world.start("order-1"))
+        return ref
+
+    monkeypatch.setattr(Deliveries, "_find", overtaken)
+    delivery = shared_store.deliver(world.message("late"), namespace=first.namespace, workflow_id="order-1")
+
+    assert delivery.outcome is DeliveryOutcome.DELIVERED
+    assert delivery.run is not None
+    assert delivery.run.run_id == successors[0].run_id

@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
-from celery.app import trace
 from celery.exceptions import Ignore
 
 
@@ -38,4 +37,6 @@ class BriefInfo(ExceptionInfo):
 @cache
 def install() -> None:
     """Have Celery's tracer be brief about ``LeftOpen``, once a process; all other exceptions are told as ever."""
+    from celery.app import trace  # noqa: PLC0415 - it brings the worker's modules, which nobody else needs
+
     trace.ExceptionInfo = BriefInfo

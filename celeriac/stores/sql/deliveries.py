@@ -57,8 +57,9 @@ class Deliveries:
                 delivery = self._deliver(ref, values)
             except UniqueViolation:  # by somebody who did not take the run's lock, such as a restore
                 return Delivery(DeliveryOutcome.DUPLICATE, ref)
-            # A run that has closed meanwhile may have a successor with its workflow id.
-            if delivery.outcome is not DeliveryOutcome.CLOSED or run_id is not None or not ref.status.open:
+            # A run that has closed meanwhile, and may have been purged, may have a successor with its workflow id.
+            over = delivery.outcome in (DeliveryOutcome.CLOSED, DeliveryOutcome.NOT_FOUND)
+            if not over or run_id is not None or not ref.status.open:
                 return delivery
         raise StoreUnavailable(f"the runs of workflow {workflow_id!r} close faster than a message can be delivered")
 
