@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import redis
 from billiard.einfo import ExceptionInfo
 from celery import Celery, Task, signals
 from celery.exceptions import Ignore
-from kombu import Exchange, Queue, pools
+from kombu import Exchange, Queue
 
 from celeriac import Celeriac
 from celeriac.executors.celery.leaving import BriefInfo, LeftOpen
@@ -26,9 +27,16 @@ def charge(order: str) -> str:
     return order
 
 
+def quick_app(redis_url: str, **options: Any) -> Celery:
+    """Return an app with connections of its own, on which nothing has been declared."""
+    app = Celery("quick", broker=redis_url, set_as_current=False, **options)
+    app.conf.broker_transport_options = {"of": uuid.uuid4().hex}  # what kombu keeps connections by
+    return app
+
+
 @pytest.fixture
 def app(redis_url: str) -> Iterator[Celery]:
-    app = Celery("quick", broker=redis_url, set_as_current=False)
+    app = quick_app(redis_url)
     durable = Celeriac(app, store="memory://")
 
     durable.activity(name="quick.charge")(charge)
@@ -41,12 +49,6 @@ def client(redis_url: str) -> Iterator[Any]:
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         yield client
         client.delete("celery", "elsewhere")
-
-
-@pytest.fixture(autouse=True)
-def new_connections() -> None:
-    """Have nothing declared on a connection of an earlier test."""
-    pools.reset()
 
 
 @pytest.fixture
@@ -149,7 +151,7 @@ def test_a_class_with_a_way_of_its_own_to_send_is_asked_each_time(
             sent.append(kwargs["task_id"])
             return super().apply_async(*args, **kwargs)
 
-    app = Celery("quick", broker=redis_url, set_as_current=False, task_cls=Tenant)
+    app = quick_app(redis_url, task_cls=Tenant)
     durable = Celeriac(app, store="memory://")
     durable.activity(name="quick.charge")(charge)
 
@@ -179,7 +181,7 @@ def test_a_library_that_wraps_the_sending_is_gone_through(
 
 
 def test_what_is_not_a_direct_queue_is_left_to_celery(redis_url: str, client: Any, short_ways: list[bool]) -> None:
-    app = Celery("quick", broker=redis_url, set_as_current=False)
+    app = quick_app(redis_url)
     app.conf.task_queues = [Queue("celery", Exchange("topics", type="topic"), routing_key="orders")]
     app.conf.task_default_routing_key = "orders"
     durable = Celeriac(app, store="memory://")
