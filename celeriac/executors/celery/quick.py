@@ -1,7 +1,7 @@
 """The short way of an activity's message, where nobody has a say in it.
 
 ``apply_async`` looks up routes, declares queues, asks whoever listens to its signals and prepares for a broken connection. For a
-message without arguments that is half of what a step costs, and nothing of it can come out otherwise the second time, unless
+message without arguments that is much of what a step costs, and nothing of it can come out otherwise the second time, unless
 somebody has a hand in it: a router that is a function, a receiver of a publish signal, a tracer around ``apply_async``. Then,
 and until its queue has been declared on the connection, a message goes Celery's own way.
 """
