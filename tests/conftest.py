@@ -20,6 +20,8 @@ from tests.stores.mariadb import MariaServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytest_plugins = ["tests.celery_edge.fixtures"]
+
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)  # the same examples each time
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "untimed")

@@ -120,7 +120,7 @@ class WritesInTwo(InMemoryStore):
     def settle(self, fence: Fence, message: Message) -> Delivery:
         if not self.remove_task(fence.run_id, fence.kind, fence.seq):
             return super().settle(fence, message)
-        time.sleep(0.001)
+        time.sleep(0.03)  # long enough that others get in between whenever they have something to do with this run
         view = self.read_turn(fence.run_id, known=None)
         namespace = "" if view is None else view.run.namespace
         return super().deliver(message, namespace=namespace, run_id=fence.run_id)

@@ -1,4 +1,8 @@
-"""One Redis, one SQLite store and one app for all modules here; workers are started by the modules that need them."""
+"""One Redis, one SQLite store and one app for all modules that ask for ``flows``; modules start the workers that they need.
+
+A plugin of its own and no conftest, since two folders use it: a fixture imported into a second conftest is a second fixture,
+with a second Redis that the app, which is imported once, knows nothing of.
+"""
 
 from __future__ import annotations
 
