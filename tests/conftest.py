@@ -27,6 +27,27 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)  # t
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "untimed")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """In CI, tell of a failure when it comes: a run that is cut off never gets to its summary."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") == "true" and reporter is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Failures(reporter))
+
+
+class _Failures:
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._reporter.ensure_newline()
+            self._reporter.write_line(
+                f"failed in its {report.when}, after {report.duration:.1f} s: {report.nodeid}", red=True
+            )
+            self._reporter.write_line(report.longreprtext[-2000:])
+
+
 def _missing(why: Exception) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(str(why), pytrace=False)

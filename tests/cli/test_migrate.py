@@ -69,7 +69,9 @@ def test_the_statements_do_what_migrate_does(postgres_url: str) -> None:
     statements = run("migrate", "--sql").stdout
     engine = sqlalchemy.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql(statements)
+        for each in statements.split(";\n"):  # one after the other, as psql does
+            if each.strip():
+                connection.exec_driver_sql(each)
     engine.dispose()
     assert run("migrate", "--check").exit_code == 0
     assert run("list").stdout == "no runs\n"
