@@ -5,7 +5,8 @@ Nothing of this is in force unless ``CELERIAC_CRASH_AT`` is in the environment w
 - a point and a number, such as ``after-commit:2``: each process counts, and ends by SIGKILL when it passes the point for the
   second time; or
 - a folder's path: whoever passes a point takes the file of that name away, ``after-commit.1``, then ``after-commit.2``, and who
-  took the last one ends. So a point is armed and told to have been passed while processes run, and one file kills once.
+  took the last one ends. So a point is armed and told to have been passed while processes run, and one file kills once. A
+  file with the id of a process in it is not for that process.
 
 A process of a prefork pool is a process of its own: the relay, its timers and the listener of signals end the worker's first
 process, turns and activities end a child of it.
@@ -92,6 +93,8 @@ class _Folder:
     def passing(self, point: CrashPoint) -> None:
         for file in sorted(self._folder.glob(f"{point}.*")):
             try:
+                if file.read_text() == str(os.getpid()):
+                    continue
                 file.unlink()
             except FileNotFoundError:
                 continue  # another process has passed with it

@@ -15,10 +15,15 @@ class Mines:
 
     folder: Path
 
-    def lay(self, point: CrashPoint, number: int = 1) -> None:
-        """Have the process die that passes a point for the given time, counted over all processes."""
+    def lay(self, point: CrashPoint, number: int = 1, *, spare: int | None = None) -> None:
+        """Have the process die that passes a point for the given time, counted over all processes.
+
+        :param spare: the id of one that is not counted and does not die.
+        """
         for each in range(1, number + 1):
-            (self.folder / f"{point}.{each}").touch()
+            whole = self.folder / f"new {point}"  # a name that no process looks at, until it can be read whole
+            whole.write_text("" if spare is None else str(spare))
+            whole.rename(self.folder / f"{point}.{each}")
 
     def struck(self, point: CrashPoint) -> None:
         """Wait until it has died."""

@@ -95,11 +95,11 @@ def test_a_child_dies_over_a_turn_that_has_a_message_of_its_own(stage: Stage, mi
 @pytest.mark.parametrize("store_url", ["mariadb", "sqlite"], indirect=True)
 def test_a_child_dies_within_a_transaction(stage: Stage, mines: Mines) -> None:
     """Of the claim of a turn, of its commit, and of the claim of a step: nothing of them is there afterwards."""
-    stage.worker(queues="another", concurrency=1)  # its relay does what is due; the other has none that could die
-    stage.worker(concurrency=1, crash_at=mines.folder, relay_interval_max=60)
+    stage.worker(queues="another", concurrency=1)  # its relay does what is due, and has transactions too
+    worker = stage.worker(concurrency=1, crash_at=mines.folder)
     for number in (1, 2, 3):
         until("nothing is left to be done", lambda: stage.count("tasks") == 0)
-        mines.lay(CrashPoint.IN_TRANSACTION, number)
+        mines.lay(CrashPoint.IN_TRANSACTION, number, spare=process(worker).pid)
         result = stage.shop.steps.delay(2)
         mines.struck(CrashPoint.IN_TRANSACTION)
 
