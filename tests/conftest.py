@@ -6,7 +6,8 @@ A server whose programs are not installed skips the tests that need it; where CI
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import hypothesis
 import pytest
@@ -33,6 +34,17 @@ def pytest_configure(config: pytest.Config) -> None:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") == "true" and reporter is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Failures(reporter))
+
+
+_LONG: Final = frozenset({"acceptance", "benchmarks", "celery_edge", "chaos", "cli", "examples", "leaks", "load"})
+"""Folders whose modules take long, for they have workers of their own."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long ones, so that at the end no process is left alone with one of them."""
+    here = Path(__file__).parent
+    items.sort(key=lambda each: each.path.is_relative_to(here) and each.path.relative_to(here).parts[0] not in _LONG)
 
 
 class _Failures:

@@ -16,7 +16,7 @@ STEPS = 10
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("store_url", "runs"), [("postgresql", 500), ("mariadb", 100), ("sqlite", 150)], indirect=["store_url"]
+    ("store_url", "runs"), [("postgresql", 200), ("mariadb", 100), ("sqlite", 100)], indirect=["store_url"]
 )
 def test_hundreds_of_runs_of_ten_steps(stage: Stage, runs: int, measured: Measured) -> None:
     stage.two()
