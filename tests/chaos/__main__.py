@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -84,6 +85,7 @@ def main(*, report: Path | None, as_json: bool, minutes: float, seed: int | None
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     console = Console(stderr=as_json)
     console.print(f"The report is written to {folder}/report.md as it goes.", markup=False, highlight=False)
+    logging.getLogger("celeriac").setLevel(logging.ERROR)  # what the servers do is known here
     with _screen(console) as progress:
         session = Session(Wish(seconds=minutes * 60, seed=seed, **wishes), folder.resolve(), progress)
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import random
 import shutil
@@ -74,7 +73,6 @@ class Session:
 
     def play(self) -> Report:
         """Play."""
-        logging.getLogger("celeriac").setLevel(logging.ERROR)  # what the servers do is known here
         dice = random.Random(self._wish.seed)
         self.journal.write(self.draw())
         try:
