@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -15,6 +16,7 @@ from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery import queues
 from celeriac.executors.celery.headers import HEADER, ActivityTicket, WorkflowTicket
 from celeriac.executors.celery.keptclient import keep_client
+from celeriac.executors.celery.onetrip import in_one_trip
 from celeriac.executors.celery.quick import QuickWays
 from celeriac.orchestrator.attempts import activity_id
 from celeriac.orchestrator.model import Micros, RunRef
@@ -75,19 +77,10 @@ class CeleryDispatcher:
         What is published twice is claimed once. Only what tells Celery of a workflow's end is not for this: its links would
         run twice.
         """
-        if len(hints) <= 1 or not getattr(producer, "supports_batch_publish", False):  # kombu has them from 5.7 on
+        if len(hints) <= 1 or any(isinstance(each, RunFinished) for each in hints):
             return False
-        if any(isinstance(each, RunFinished) for each in hints):
-            return False
-        try:
-            with producer.batch():
-                self._send_each(hints, producer)
-        except StoreError:
-            raise
-        except Exception:  # noqa: BLE001 - a connection that was closed while it was idle, say; a batch is not retried
-            _LOG.debug("a batch of %d messages may not have been published; once more, each by itself", len(hints))
-            return False
-        return True
+        send = functools.partial(self._send_each, hints, producer)
+        return in_one_trip(producer, send, log=_LOG, what=f"{len(hints)} messages")
 
     def _send_each(self, hints: Sequence[Hint], producer: Any) -> None:
         for hint in hints:

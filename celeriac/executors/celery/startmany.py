@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from celeriac.errors import CeleriacError, InvalidCall, StaleWrite, WorkflowIdInUse
+from celeriac.errors import InvalidCall, StaleWrite, WorkflowIdInUse
 from celeriac.executors.celery import forbidden
+from celeriac.executors.celery.onetrip import in_one_trip
 from celeriac.executors.celery.starting import OWN, Start, broker_is_away
 from celeriac.orchestrator import many
 from celeriac.orchestrator.client import arguments_of
@@ -119,8 +120,11 @@ class _Publisher:
             return
         try:
             with self._task.app.producer_or_acquire() as producer:
-                if not self._in_one_trip(recorded, producer):
-                    self._each(recorded, producer)
+                send = functools.partial(self._each, recorded, producer)
+                if not in_one_trip(
+                    producer, send, log=_LOG, what=f"{len(recorded)} starts"
+                ):  # one that comes twice is one
+                    send()
         except broker_is_away(self._task) as error:
             self._away = True
             _LOG.warning("workflows are recorded; their starts will be published later: %s", error)
@@ -129,20 +133,6 @@ class _Publisher:
         send = self._task.sender(producer)
         for start, created in recorded:
             start.publish(created, send)
-
-    def _in_one_trip(self, recorded: Sequence[tuple[Start, Created]], producer: Any) -> bool:
-        """Publish in one round trip; False where that can't be done, or may not have been. A start that comes twice is one."""
-        if not getattr(producer, "supports_batch_publish", False):  # kombu has them from 5.7 on
-            return False
-        try:
-            with producer.batch():
-                self._each(recorded, producer)
-        except CeleriacError:
-            raise
-        except Exception:  # noqa: BLE001 - a connection that was closed while it was idle, say; a batch is not retried
-            _LOG.debug("a batch of %d starts may not have been published; once more, each by itself", len(recorded))
-            return False
-        return True
 
 
 def or_refusal(start: Callable[[], Any]) -> Any:
