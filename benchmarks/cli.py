@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import click
 from rich.console import Console
@@ -145,11 +145,11 @@ def _chosen(text: str | None, there: Mapping[str, T], default: Iterable[str]) ->
 @click.option("--to", "target", type=click.Path(path_type=Path), default=Path("docs/performance.md"), show_default=True)
 @click.option("--notes", type=click.Path(exists=True, path_type=Path), default=_NOTES, help="Text that goes into it.")
 def report(files: tuple[Path, ...], target: Path, notes: Path) -> None:
-    """Write the page of one or more runs, and beside it, in a folder, their plots."""
+    """Write the page of one or more runs, and beside it, in a folder, their plots. Runs of one setting may be in several files."""
     from benchmarks.plots import draw
     from benchmarks.report import page, slug
 
-    reports: list[dict[str, Any]] = [json.loads(each.read_text()) for each in files]
+    reports = summary.merged([json.loads(each.read_text()) for each in files])
     if version_of("matplotlib") is None:
         click.echo("no plots: matplotlib is not installed: pip install matplotlib", err=True)
         drawn: dict[str, list[Path]] = {}

@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from benchmarks.cases import Case, Goal
-from benchmarks.peers.catalogue import OURS
+from benchmarks.cases import CASES, Case, Goal
+from benchmarks.peers.catalogue import OURS, PEERS
 from benchmarks.peers.peer import Peer, Setting
 from benchmarks.rounds import Found, Sample
 
@@ -44,6 +44,22 @@ def report(
         "missing": {name: list(packages) for name, packages in missing.items()},
         "cases": {each.case.name: _case(each) for each in found},
     }
+
+
+def merged(reports: Sequence[Report]) -> list[Report]:
+    """Return one report a setting: of runs of the same one the cases are put together, a case that was run again as it was last."""
+    made: dict[tuple[Any, ...], Report] = {}
+    for each in reports:
+        key = tuple(each["setting"].values())
+        whole = made.setdefault(key, {**each, "cases": {}, "peers": {}, "servers": {}, "missing": {}})
+        for part in ("cases", "peers", "servers", "missing"):
+            whole[part] |= each[part]
+    order = list(CASES)
+    for whole in made.values():
+        whole["missing"] = {name: gone for name, gone in whole["missing"].items() if name not in whole["peers"]}
+        whole["cases"] = dict(sorted(whole["cases"].items(), key=lambda case: order.index(case[0])))
+        whole["peers"] = {name: whole["peers"][name] for name in PEERS if name in whole["peers"]}
+    return list(made.values())
 
 
 def _case(found: Found) -> dict[str, Any]:

@@ -138,3 +138,24 @@ def test_each_case_asks_for_something_that_its_peers_offer(case: Case) -> None:
     assert case.operation in operations.OPERATIONS
     assert case.offered_by(PEERS["celeriac"]) or case.operation == "starts_at_once"
     assert all(goal.against in {None, *PEERS} for goal in case.goals)
+
+
+def test_runs_of_one_setting_become_one_report() -> None:
+    def run(case: str, peers: list[str], store: str, count: int) -> summary.Report:
+        made = Found(replace(CASE, name=case), {name: [{"activities_per_second": float(count)}] for name in peers})
+        chosen = [PEERS[each] for each in peers]
+        missing = {} if "dbos" in peers else {"dbos": ["dbos"]}
+        return summary.report([made], setting=Setting(store), peers=chosen, missing=missing, servers={store: "one"})
+
+    first, second = (
+        run("signal", ["celeriac", "dbos"], "postgresql", 1),
+        run("chains-10", ["celeriac"], "postgresql", 2),
+    )
+    again, other = run("signal", ["celeriac"], "postgresql", 3), run("signal", ["celeriac"], "sqlite", 4)
+    whole, apart = summary.merged([first, second, again, other])
+    assert list(whole["cases"]) == ["chains-10", "signal"]
+    assert whole["cases"]["signal"] == again["cases"]["signal"]
+    assert list(whole["peers"]) == ["celeriac", "dbos"]
+    assert (whole["missing"], whole["servers"]) == ({}, {"postgresql": "one"})
+    assert apart["cases"] == other["cases"]
+    assert first["cases"].keys() == {"signal"}
