@@ -12,15 +12,15 @@ from celeriac.cli.options import JsonValue, id_argument, json_option
 from celeriac.cli.screen import Screen
 from celeriac.cli.text import pretty, visible
 from celeriac.errors import PayloadError
-from celeriac.orchestrator.client import BUILT_IN_QUERIES
 from celeriac.orchestrator.events import HistoryEvent
+from celeriac.orchestrator.queries import BUILT_IN
 from celeriac.payloads import plain
 
 if TYPE_CHECKING:
     from celeriac.payloads import Json
 
 
-@click.command("query", epilog=f"Every workflow answers: {', '.join(BUILT_IN_QUERIES)}.")
+@click.command("query", epilog=f"Every workflow answers: {', '.join(BUILT_IN)}.")
 @id_argument
 @click.argument("name")
 @click.argument("args", nargs=-1, type=JsonValue())

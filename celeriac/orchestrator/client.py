@@ -11,14 +11,9 @@ from typing import Any, Final
 from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
 from celeriac.errors import (
-    CeleriacError,
-    ConfigurationError,
-    Held,
     InvalidCall,
-    QueryFailed,
     ResultTimeout,
     StaleWrite,
-    UnknownDefinition,
     WorkflowCanceledError,
     WorkflowClosed,
     WorkflowFailedError,
@@ -28,12 +23,12 @@ from celeriac.errors import (
     WorkflowTimedOutError,
 )
 from celeriac.failures import Failure, summary
-from celeriac.orchestrator import events, many
+from celeriac.orchestrator import events, many, queries
 from celeriac.orchestrator.definition import Registry, WorkflowDefinition
 from celeriac.orchestrator.engine import Engine
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.executor import Signal, WorkflowHandle, WorkflowOptions
-from celeriac.orchestrator.live import LiveRun, SideEffectAhead
+from celeriac.orchestrator.given import arguments_of, check_id, choice, holdable, noted
 from celeriac.orchestrator.model import (
     Created,
     CreateOutcome,
@@ -48,22 +43,17 @@ from celeriac.orchestrator.model import (
     RunFilter,
     RunRef,
     Task,
-    TurnView,
     micros,
     moment,
 )
 from celeriac.orchestrator.ports import TurnReady
-from celeriac.orchestrator.replay import feed
 from celeriac.orchestrator.status import MessageKind, TaskKind, TaskState, WorkflowStatus
-from celeriac.orchestrator.turn import CANCELED, Order, Turn, as_it_came, signals_first
-from celeriac.payloads import UNTYPED, Arguments, Json, Signature, check_size
+from celeriac.orchestrator.turn import CANCELED
+from celeriac.payloads import Arguments, Json, check_size
 
 MAX_TRIES: Final = 50
-MAX_KEY: Final = 900
-"""Characters in the key of a signal or a start; with what stands before it, it may have 1,000."""
 PURGE_BATCH: Final = 500
 """How many runs one transaction deletes."""
-BUILT_IN_QUERIES: Final = ("status", "result", "history", "waits", "stack")
 
 
 def new_id() -> str:
@@ -206,7 +196,7 @@ class Client:
         queue: str | None = None,
     ) -> many.Wish:
         """Return a start that has been checked and is still to be written, for :meth:`create_many`."""
-        conflict = _choice(IdConflict, options.id_conflict, "id_conflict")
+        conflict = choice(IdConflict, options.id_conflict, "id_conflict")
         return many.Wish(self._new_run(definition, arguments, options, origin, queue), conflict)
 
     def create_many(self, wishes: Sequence[many.Wish]) -> list[many.Outcome]:
@@ -251,16 +241,16 @@ class Client:
             namespace=self.namespace,
             name=definition.name,
             epoch=uuid.uuid4().hex,
-            start_key=_holdable("a start's key", options.start_key) if options.start_key else self.fresh_id(),
+            start_key=holdable("a start's key", options.start_key) if options.start_key else self.fresh_id(),
             started=started,
             input={"args": args, "kwargs": kwargs},
             definition_version=definition.settings.version,
-            queue=_holdable("a queue's name", queue) if queue else definition.settings.queue,
+            queue=holdable("a queue's name", queue) if queue else definition.settings.queue,
             timeout=None if limit is None else micros(limit),
             origin=dict(origin) if origin is not None else None,
-            memo=_noted(options.memo, f"memo of workflow {definition.name!r}"),
-            attributes=_noted(options.attributes, f"attributes of workflow {definition.name!r}"),
-            id_reuse=_choice(IdReuse, options.id_reuse, "id_reuse"),
+            memo=noted(options.memo, f"memo of workflow {definition.name!r}"),
+            attributes=noted(options.attributes, f"attributes of workflow {definition.name!r}"),
+            id_reuse=choice(IdReuse, options.id_reuse, "id_reuse"),
             turn_due=micros(self.engine.settings.republish_after),  # type: ignore[arg-type]
         )
 
@@ -287,7 +277,7 @@ class Client:
         }
         if signal.sender_id:
             data["sender_id"] = signal.sender_id
-        key = _holdable("a signal's key", signal.key) if signal.key else self.fresh_id()
+        key = holdable("a signal's key", signal.key) if signal.key else self.fresh_id()
         return self._deliver(workflow_id, Message(MessageKind.SIGNAL, f"signal:{key}", data))
 
     def cancel(self, workflow_id: str, reason: str = "") -> None:
@@ -406,63 +396,7 @@ class Client:
                 return self.store.history(run.run_id)
             case "waits":
                 return list(run.waits)
-        try:
-            live = self._copy(run)
-        except Held as error:
-            raise QueryFailed(f"query {query_type!r}: the run can't be looked into: {error}") from error
-        try:
-            if query_type == "stack":
-                return live.stack()
-            return _answer(live, query_type, args)
-        finally:
-            live.discard()
-
-    def _copy(self, run: Run) -> LiveRun:
-        """Return the run's code at its present state, everything accepted applied, belonging to nobody.
-
-        What is accepted but brings about a side effect first is left for the turn that will record it.
-        """
-        definition = self.registry.known_workflow(run.name)
-        view = self.store.read_turn(run.run_id, known=None)
-        if view is None:
-            raise WorkflowNotFound(run.workflow_id)
-        order = as_it_came(view.inbox) if view.run.status.open else None
-        try:
-            live = self._fed(definition, view, order)
-        except SideEffectAhead:
-            live = self._fed(definition, view, None)
-        if live.started is None:
-            live.discard()
-            raise QueryFailed(_not_begun(view.run))
-        return live
-
-    def _fed(self, definition: WorkflowDefinition, view: TurnView, order: Order | None) -> LiveRun:
-        """Return a copy of the run, fed with its history and, in this order, with what it has not taken up yet.
-
-        :param order: None for the history alone.
-        """
-        run, engine = view.run, self.engine
-        live = LiveRun(
-            definition,
-            run_id=run.run_id,
-            workflow_id=run.workflow_id,
-            definitions=engine.definitions,
-            only_looks=True,
-        )
-        try:
-            with engine.watchdog.watching(live.steps):
-                if run.turns > 0:
-                    feed(live, view.events)
-                turn = Turn(view, live, engine.definitions, engine.settings.limits)
-                if order is not None:
-                    turn.take_all(view, order)
-        except BaseException:
-            live.discard()
-            raise
-        if order is not None and turn.closes_over:
-            live.discard()
-            return self._fed(definition, view, signals_first(order, view.inbox, turn.closed_by or 0))
-        return live
+        return queries.ask(self.engine, self.registry.known_workflow(run.name), run, query_type, args)
 
     # -- results -------------------------------------------------------------------------------------------------------
 
@@ -525,78 +459,9 @@ def _ended(status: WorkflowStatus, failure: Failure) -> str:
     return how if why in {"", how} else f"{how}: {why}"
 
 
-def _not_begun(run: Run) -> str:
-    if run.status.open:
-        why = "it begins with a side effect, which only its first turn may bring about; ask again later"
-    else:
-        why = f"it was {run.status.value.replace('_', ' ')} before its first turn"
-    return f"workflow {run.workflow_id!r} has not begun: {why}"
-
-
 def run_ref(run: Run) -> RunRef:
     """Return as much of a run as publishing for it needs."""
     return RunRef(run.run_id, run.workflow_id, run.namespace, run.name, run.queue, run.status)
-
-
-def check_id(workflow_id: str) -> str:
-    """Return a workflow id that can be used.
-
-    :raises InvalidCall: empty, not a string, longer than 1,000 characters, or with characters databases don't take.
-    """
-    if not isinstance(workflow_id, str) or not workflow_id:
-        raise InvalidCall(f"a workflow id is a non-empty string, not {workflow_id!r}")
-    if len(workflow_id) > 1000:  # noqa: PLR2004
-        raise InvalidCall(f"a workflow id has at most 1000 characters; this one has {len(workflow_id)}")
-    if "\0" in workflow_id or not workflow_id.isprintable():
-        raise InvalidCall(f"workflow id {workflow_id!r} has characters that can't be shown; use printable ones")
-    return workflow_id
-
-
-def _holdable(what: str, text: str) -> str:
-    """Return a text that any database can hold in a column, and as part of a key.
-
-    :raises InvalidCall: longer than 900 characters, or with a NUL or half of a surrogate pair.
-    """
-    if len(text) > MAX_KEY:
-        raise InvalidCall(f"{what} has at most {MAX_KEY} characters; this one has {len(text)}")
-    if "\0" in text or (not text.isascii() and any("\ud800" <= each <= "\udfff" for each in text)):
-        raise InvalidCall(f"{what} can't have a NUL or half of a surrogate pair: {text!r}")
-    return text
-
-
-def arguments_of(definition: WorkflowDefinition, options: WorkflowOptions) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """Return the arguments that the options of a start stand for.
-
-    :raises InvalidCall: they are given twice.
-    """
-    if options.args is not None:
-        if options.input is not None:
-            raise InvalidCall("input= is short for args=[...]; give one of them")
-        return options.args, options.kwargs
-    takes_one = bool(definition.signature.signature.parameters) and not options.kwargs
-    if options.input is None and not (takes_one and _required(definition)):
-        return (), options.kwargs
-    return (options.input,), options.kwargs
-
-
-def _required(definition: WorkflowDefinition) -> bool:
-    first = next(iter(definition.signature.signature.parameters.values()))
-    return first.default is first.empty and first.kind in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD)
-
-
-def _noted(values: Mapping[str, Any] | None, what: str) -> dict[str, Json] | None:
-    return (
-        None
-        if values is None
-        else {name: UNTYPED.write(each, f"{name!r} in the {what}") for name, each in values.items()}
-    )
-
-
-def _choice(kind: Any, value: Any, name: str) -> Any:
-    try:
-        return kind(value)
-    except ValueError:
-        raise ConfigurationError(f"{name}={value!r}: one of {', '.join(repr(each.value) for each in kind)}") from None
 
 
 def _in_use(run: Run) -> WorkflowIdInUse:
@@ -611,19 +476,3 @@ def _still_waiting(run: Run, timeout: float | None) -> str:
     since = moment(run.updated_at).isoformat(timespec="seconds")
     late = f"workflow {run.workflow_id!r} has no result after {timeout:g} s"
     return f"{late}: it {why}, since {since}. It goes on; ask again later."
-
-
-def _answer(live: LiveRun, name: str, args: Sequence[Any]) -> Any:
-    query = live.queries.get(name)
-    if query is None:
-        raise UnknownDefinition("query", name, [*BUILT_IN_QUERIES, *live.queries])
-    signature = Signature(query, label=f"query {name!r}")
-    given, named = signature.read(signature.write(args, {}))
-    try:
-        value = query(*given, **named)
-    except (CeleriacError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise QueryFailed(f"query {name!r} raised {type(error).__name__}: {error}") from error
-    label = f"answer to query {name!r}"
-    return signature.result.read(signature.result.write(value, label), label)

@@ -12,8 +12,6 @@ import inspect
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from celeriac.errors import (
@@ -29,6 +27,7 @@ from celeriac.failures import Failure, failure_of, first_leaf
 from celeriac.orchestrator import commands, events
 from celeriac.orchestrator.bridge import run_sync
 from celeriac.orchestrator.calls import LocalCalls
+from celeriac.orchestrator.frames import frames_of, raised_at, users_part
 from celeriac.orchestrator.futures import ActivityFuture
 from celeriac.orchestrator.guards import Guard
 from celeriac.orchestrator.loop import RunDiscarded, WorkflowLoop, WorkflowTask, WorkflowTimer
@@ -205,7 +204,7 @@ class LiveRun:
     def _note_exit(self, error: SystemExit) -> None:
         """Account for an attempt to leave: a task keeps it as its exception, where it counts like any other; others don't."""
         # What it went through on its way out of the loop would keep the task alive, and its exception from being missed.
-        error.__traceback__ = _users_part(error.__traceback__)
+        error.__traceback__ = users_part(error.__traceback__)
         tasks = self.loop._tasks  # noqa: SLF001 - the finished ones too, which nobody else has to know
         if not any(getattr(each, "_exception", None) is error for each in tasks):
             self.loop.call_exception_handler({"message": "a callback tried to leave", "exception": error})
@@ -576,7 +575,7 @@ class LiveRun:
         return [
             f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
             for task in self.loop.pending_tasks()
-            for frame in _frames(task.get_coro())
+            for frame in frames_of(task.get_coro())
             if place_of(frame.f_code.co_filename) not in NOT_THE_USERS
         ]
 
@@ -603,26 +602,6 @@ _APPLY: Final[dict[type[events.Input], Callable[[LiveRun, Any], None]]] = {
 }
 
 
-def raised_at(traceback: TracebackType | None) -> str:
-    """Return ``file:line`` of the innermost frame of workflow code that an exception came through."""
-    found = ""
-    while traceback is not None:
-        filename = traceback.tb_frame.f_code.co_filename
-        if place_of(filename) not in NOT_THE_USERS:
-            found = f"{filename}:{traceback.tb_lineno}"
-        traceback = traceback.tb_next
-    return found
-
-
-def _users_part(traceback: TracebackType | None) -> TracebackType | None:
-    """Leave out the loop's own frames, and have them let go of what they hold: frames of workflow code refer to them."""
-    while traceback is not None and place_of(traceback.tb_frame.f_code.co_filename) in NOT_THE_USERS:
-        with suppress(RuntimeError):  # one that is still at work can't be cleared
-            traceback.tb_frame.clear()
-        traceback = traceback.tb_next
-    return traceback
-
-
 async def _plain(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Run a plain function; one that turns out to return a coroutine (a decorator's doing) is awaited."""
     value = await run_sync(fn, *args, **kwargs)
@@ -634,25 +613,6 @@ def _awaits(task: asyncio.Future[Any] | None, future: ActivityFuture[Any]) -> bo
     while task is not None and task is not future:
         task = getattr(task, "_fut_waiter", None)
     return task is future
-
-
-def _frames(code: Any) -> Iterator[FrameType]:
-    """Go through the frames of suspended code, the outermost first: coroutines, and plain functions in their greenlets."""
-    while code is not None:
-        frame = getattr(code, "cr_frame", None) or getattr(code, "gi_frame", None)
-        if frame is None:
-            return
-        yield frame
-        branch = frame.f_locals.get("branch") if frame.f_code is run_sync.__code__ else None
-        if branch is not None:
-            yield from reversed(list(_outwards(branch.gr_frame)))
-        code = getattr(code, "cr_await", None) or getattr(code, "gi_yieldfrom", None)
-
-
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
 
 
 def _told(context: dict[str, Any]) -> str:

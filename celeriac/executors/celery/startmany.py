@@ -13,8 +13,8 @@ from celeriac.executors.celery import forbidden
 from celeriac.executors.celery.onetrip import in_one_trip
 from celeriac.executors.celery.starting import OWN, Start, broker_is_away
 from celeriac.orchestrator import many
-from celeriac.orchestrator.client import arguments_of
 from celeriac.orchestrator.executor import WorkflowOptions
+from celeriac.orchestrator.given import arguments_of
 from celeriac.orchestrator.model import Created, CreateOutcome
 
 if TYPE_CHECKING:

@@ -31,9 +31,9 @@ from celeriac.executors.celery.runtime import CeleryRuntime, runtime_of
 from celeriac.executors.celery.starting import OWN, Start
 from celeriac.executors.local import LocalExecutor
 from celeriac.orchestrator import many
-from celeriac.orchestrator.client import check_id
 from celeriac.orchestrator.definition import WorkflowDefinition, WorkflowSettings
 from celeriac.orchestrator.executor import WorkflowOptions
+from celeriac.orchestrator.given import check_id
 from celeriac.orchestrator.model import Run
 from celeriac.orchestrator.status import TaskKind
 from celeriac.payloads import Arguments, Json
