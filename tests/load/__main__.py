@@ -1,7 +1,8 @@
 """``python -m tests.load --minutes 3``: more than the workers can do, for minutes; latency may grow, and nothing else.
 
 Real Redis, real PostgreSQL, one worker of two processes. Runs are started twice as fast as the worker was seen to finish them, with
-poison among them: activities that fail for ever, workflows that are held. Then the starts end, and all must be drained. Fails where a
+poison among them: activities that fail for ever, workflows that are held. What has ended is purged meanwhile. Then the starts end, and
+all must be drained. Fails where a
 run is lost or ends otherwise, where messages are published again and again, or where what waits takes memory in the worker.
 """
 
@@ -34,6 +35,8 @@ MESSAGES: Final = STEPS + 2
 """Of one run: its start, its activities, its end."""
 POISONED: Final = 20
 """Runs of each kind that never end well."""
+KEPT: Final = 5.0
+"""Seconds for which runs are kept after their end."""
 ALLOWED: Final = 400
 """Bytes that the worker may grow by for each run that waits or has passed."""
 CACHED: Final = 64_000_000
@@ -55,6 +58,7 @@ class Overload:
         self.engine = create_engine(url)
         stack.callback(self.engine.dispose)
         self.redis: Any = stack.enter_context(redis.Redis.from_url(broker.url, decode_responses=True))
+        self.purged = 0
         self.worker = stack.enter_context(Worker(folder, "tests.load.app", concurrency=2))
 
     def statuses(self, name: str) -> Counter[str]:
@@ -64,8 +68,18 @@ class Overload:
             return Counter({str(status): int(count) for status, count in connection.execute(query, {"name": name})})
 
     def passed(self) -> int:
-        """Return how many runs of steps have ended well."""
-        return self.statuses("tests.load.app.steps")["completed"]
+        """Return how many runs of steps have ended well, with those that are purged: nothing else ever closes."""
+        return self.statuses("tests.load.app.steps")["completed"] + self.purged
+
+    def purge(self) -> None:
+        """Purge what has ended a while ago."""
+        self.purged += self.app.durable.client.purge(KEPT)
+
+    def orphans(self) -> int:
+        """Return how many events there are of runs that are not."""
+        with self.engine.connect() as connection:
+            of_none = "NOT EXISTS (SELECT FROM celeriac_runs r WHERE r.run_id = e.run_id)"
+            return int(connection.scalar(text(f"SELECT count(*) FROM celeriac_events e WHERE {of_none}")) or 0)  # noqa: S608
 
     def published(self) -> int:
         """Return how many messages have been put into the queue so far, those of poison left out."""
@@ -109,11 +123,13 @@ def overload(at: Overload, minutes: float, console: Console) -> list[str]:
             wanted = 500 + int(passed * 2 * rate)
             at.app.steps.start_many([(STEPS,)] * max(wanted - started, 0))
             started = max(wanted, started)
+            at.purge()
             bar.update(task, completed=passed)
             time.sleep(1.0)
     waiting, last, ended = started - at.passed(), at.held(), at.passed() - 500
     taken = time.monotonic() - begun
     console.print(f"{started} runs started; {waiting} of them wait; {ended / taken:.0f} a second ended meanwhile")
+    console.print(f"{at.purged} of those that ended were purged")
     console.print(f"worker: {first} -> {last}; {at.redis.llen('celery')} messages wait")
     with console.status("draining"):
         eventually(at.passed, lambda passed: passed == started, patience=minutes * 60 * 4 + 120)
@@ -125,12 +141,14 @@ def overload(at: Overload, minutes: float, console: Console) -> list[str]:
 
 def _verdict(at: Overload, started: int, again: int, seconds: float, grown: int) -> list[str]:
     found = []
-    if at.statuses("tests.load.app.steps") != Counter(completed=started):
+    if at.statuses("tests.load.app.steps") != Counter(completed=started - at.purged):
         found.append(f"runs of steps: {at.statuses('tests.load.app.steps')}")
     if at.statuses("tests.load.app.poisoned") != Counter(running=POISONED):
         found.append(f"poisoned runs: {at.statuses('tests.load.app.poisoned')}")
     if at.statuses("tests.load.app.blocked") != Counter(blocked=POISONED):
         found.append(f"held runs: {at.statuses('tests.load.app.blocked')}")
+    if at.orphans():
+        found.append(f"{at.orphans()} events of runs that are purged")
     if again > SPARE * (seconds + 1) + POISONED * seconds / 5:
         found.append(f"{again} messages were published again in {seconds:.0f} s")
     if grown > ALLOWED * started + CACHED:
