@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import Engine, make_url
 
 from celeriac.embedded import free_port
 from celeriac.errors import SchemaMismatch, StoreUnavailable
 from celeriac.orchestrator.events import SignalReceived
 from celeriac.orchestrator.model import CommitOutcome, DeliveryOutcome
-from celeriac.stores.sql import SqlStore, migrate, transactions
+from celeriac.stores.sql import SqlStore, connections, migrate, transactions
 from celeriac.testing.contract.world import World, wait_until_passed
 from tests.servers import PostgresServer
 from tests.stores.proxy import Proxy
@@ -206,3 +208,28 @@ def test_sqlite_waits_for_a_writer_and_then_says_that_it_is_busy(
     other.close()
     assert world.signal(run).outcome is DeliveryOutcome.DELIVERED
     store.close()
+
+
+def test_a_signal_handler_does_not_wait_for_the_connection_of_the_thread_that_it_struck(
+    store: SqlStore, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery's solo pool runs tasks in the handler of a cold shutdown, wherever that strikes, such as in a transaction of ours."""
+    monkeypatch.setattr(connections, "_PATIENCE", 5.0)
+    other, found = world.start(), list[Any]()
+
+    def handle(*_: Any) -> None:
+        found.append(world.read(other).run_id)
+        found.append(world.signal(other, f"key {len(found)}").outcome)
+
+    def work(session: transactions.Session) -> int:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return session.execute(store.db.statement(select(store.db.tables.runs.c.run_id)), {})
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        for _ in range(3):  # what was opened for the handler is not kept beyond the limit, nor is room lost
+            store.db.write(work)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert found == [other.run_id, DeliveryOutcome.DELIVERED] * 3
+    assert world.read(other).run_id == other.run_id

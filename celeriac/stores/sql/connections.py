@@ -28,6 +28,9 @@ class Connections:
     Those of an engine that the application shares with us come from its pool and go back there after each
     use.
 
+    A thread that takes one while it has one is in the handler of a signal, which struck while the other was at work: Celery's
+    solo pool runs tasks in the handler of a cold shutdown. It would wait for itself, so that it gets one beyond the limit.
+
     :param size: how many connections of our own engine there may be.
     """
 
@@ -41,6 +44,8 @@ class Connections:
 
     def _begin_anew(self) -> None:
         self._held = 0
+        self._of_thread = _OfThread()
+        self._beyond: set[int] = set()
         self._idle: list[PoolProxiedConnection] = []
         self._room = threading.Semaphore(self._size)
 
@@ -52,6 +57,19 @@ class Connections:
         """
         if not self._keeps:
             return self._take_pooled()
+        own = self._of_thread
+        own.taken += 1
+        try:
+            if own.taken == 1:
+                return self._take_kept()
+            pooled = self.engine.raw_connection()
+            self._beyond.add(id(pooled))
+        except BaseException:
+            own.taken -= 1
+            raise
+        return pooled
+
+    def _take_kept(self) -> PoolProxiedConnection:
         if not self._room.acquire(timeout=_PATIENCE):
             raise StoreUnavailable(f"all {self._size} connections to the store were in use for {_PATIENCE:g} s")
         try:
@@ -76,17 +94,28 @@ class Connections:
 
     def give(self, pooled: PoolProxiedConnection) -> None:
         """Take a connection back that is fit for further use."""
-        if self._keeps:
+        if not self._keeps:
+            pooled.close()
+        elif not self._was_beyond(pooled):
             self._idle.append(pooled)
             self._room.release()
-        else:
-            pooled.close()
 
     def drop(self, pooled: PoolProxiedConnection) -> None:
         """Take a connection back that nobody should use any more."""
-        _discard(pooled)
-        if self._keeps:
+        if not self._keeps:
+            _discard(pooled)
+        elif not self._was_beyond(pooled):
+            _discard(pooled)
             self._room.release()
+
+    def _was_beyond(self, pooled: PoolProxiedConnection) -> bool:
+        """Note that a connection is taken back; close it if there was no room for it."""
+        self._of_thread.taken -= 1
+        if id(pooled) not in self._beyond:
+            return False
+        self._beyond.remove(id(pooled))
+        _discard(pooled)
+        return True
 
     def close(self) -> None:
         """Close what is idle. A connection that is needed afterwards is opened anew."""
@@ -122,6 +151,11 @@ class Connections:
         self._begin_anew()
         self.engine.dispose(close=False)
         return old
+
+
+class _OfThread(threading.local):
+    taken = 0
+    """How many connections this thread has taken and not given back."""
 
 
 def _discard(pooled: PoolProxiedConnection) -> None:
