@@ -38,7 +38,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--quick", is_flag=True, help="Three cases beside raw Celery in less than a minute; prints JSON.")
-@click.option("--cases", help="Names of cases, or their beginnings, with commas. Default: all but the long ones.")
+@click.option("--cases", help="Names of cases, or beginnings of names, with commas. Default: all but the long ones.")
 @click.option("--peers", help="Names of peers, with commas. Default: all that are installed.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Medians are over these.")
 @click.option("--store", type=click.Choice(STORES), default="postgresql", show_default=True, help="celeriac's store.")
@@ -124,12 +124,13 @@ def _ended_in_order() -> Iterator[None]:
 def _cases(text: str | None, default: Iterable[str]) -> list[Case]:
     if text is None:
         return [CASES[name] for name in default]
-    names = text.split(",")
-    found = [each for name, each in CASES.items() if any(name == part or name.startswith(part) for part in names)]
-    for part in names:
-        if not any(each.name.startswith(part) for each in found):
+    meant: set[str] = set()
+    for part in text.split(","):
+        names = {part} if part in CASES else {name for name in CASES if name.startswith(part)}
+        if not part or not names:
             raise click.BadParameter(f"no case is called {part!r}; there are: {', '.join(CASES)}")
-    return found
+        meant |= names
+    return [each for name, each in CASES.items() if name in meant]
 
 
 def _chosen(text: str | None, there: Mapping[str, T], default: Iterable[str]) -> list[T]:
