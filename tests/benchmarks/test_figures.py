@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import click
 import pytest
 
-from benchmarks import cli, operations, summary, table
+from benchmarks import operations, summary, table
 from benchmarks.cases import CASES, Case, Goal
 from benchmarks.operations import WrongResult, tenths, verify
 from benchmarks.peers.catalogue import PEERS
@@ -160,14 +159,3 @@ def test_runs_of_one_setting_become_one_report() -> None:
     assert (whole["missing"], whole["servers"]) == ({}, {"postgresql": "one"})
     assert apart["cases"] == other["cases"]
     assert first["cases"].keys() == {"signal"}
-
-
-def test_a_case_is_named_whole_or_by_its_beginning() -> None:
-    def names(text: str) -> list[str]:
-        return [each.name for each in cli._cases(text, ())]
-
-    assert names("fan-out-100") == ["fan-out-100"]
-    assert names("signal,row-1000-by") == ["row-1000-by-8", "signal"]
-    assert names("row-1") == ["row-1000", "row-1000-by-8", "row-10000"]
-    with pytest.raises(click.BadParameter, match=r"^no case is called 'rows'; there are: chains-10, alone-10, "):
-        names("row-1000,rows")

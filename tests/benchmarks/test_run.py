@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -83,12 +84,13 @@ def test_no_case_but_the_first_begins_after_its_time(monkeypatch: pytest.MonkeyP
     assert summary.quick(made)["rounds"] == {"chains-10": 1, "alone-10": 0}
 
 
-def test_cases_are_chosen_by_name_or_beginning() -> None:
-    assert [each.name for each in cli._cases("row-1000,alone", ())] == [
-        "alone-10",
-        "alone-1",
-        "row-1000",
-        "row-1000-by-8",
-        "row-10000",
-    ]
+def test_cases_are_chosen_by_name_or_by_its_beginning() -> None:
+    def names(text: str) -> list[str]:
+        return [each.name for each in cli._cases(text, ())]
+
+    assert names("row-1000,alone") == ["alone-10", "alone-1", "row-1000"]
+    assert names("fan-out-100") == ["fan-out-100"]
+    assert names("row-1") == ["row-1000", "row-1000-by-8", "row-10000"]
+    with pytest.raises(click.BadParameter, match=r"^no case is called 'rows'; there are: chains-10, alone-10, "):
+        names("row-1000,rows")
     assert not any(each.long for each in cli._cases(None, [n for n, e in CASES.items() if not e.long]))
