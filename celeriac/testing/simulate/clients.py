@@ -253,12 +253,12 @@ class Clients:
     def _ask(self) -> None:
         """Ask for the signals that the run has seen: all that were acknowledged before must be among them."""
         known = self.story.acknowledged(BUMP)
+        ended = self.story.asked & {"terminate", "timeout"}  # which runs no code, also not for what had come in
         try:
             told = self._insist(lambda: self.client.query(self.story.workflow_id, "bumps"))
         except QueryFailed:
-            if not self._effects and "terminate" not in self.story.asked:
+            if not self._effects and not ended:
                 raise  # it has begun, and no side effect lies ahead: there is no excuse
             return
-        ended = self.story.asked & {"terminate", "timeout"}  # which runs no code, also not for what had come in
         if not self._effects and not ended and len(told) < known:
             raise Violation(f"a query saw {len(told)} signals of {known} that were acknowledged before it")
