@@ -89,6 +89,8 @@ def measure(
 ) -> summary.Report:
     """Run cases with peers and return the report, with a bar on standard error.
 
+    An interrupt, or a SIGTERM, ends it early; what has been measured by then is reported.
+
     :param counted: the names of cases that are done once more, in a pass that counts and is not timed.
     """
     steps = sum(
@@ -106,8 +108,13 @@ def measure(
             bar.update(task, advance=1, description=what)
 
         found = [Found(case) for case in cases]
-        bench.measure(found, rounds, until=until, step=step)
-        bench.count([each for each in found if each.case.name in counted], until=until + _COUNTING, step=step)
+        try:
+            bench.measure(found, rounds, until=until, step=step)
+            bench.count([each for each in found if each.case.name in counted], until=until + _COUNTING, step=step)
+        except (KeyboardInterrupt, SystemExit):
+            if not any(each.samples for each in found):
+                raise
+            click.echo("interrupted; this is what was measured by then", err=True)
         return summary.report(found, setting=setting, peers=peers, missing=missing, servers=bench.servers.said())
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -94,3 +95,24 @@ def test_cases_are_chosen_by_name_or_by_its_beginning() -> None:
     with pytest.raises(click.BadParameter, match=r"^no case is called 'rows'; there are: chains-10, alone-10, "):
         names("row-1000,rows")
     assert not any(each.long for each in cli._cases(None, [n for n, e in CASES.items() if not e.long]))
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_run_reports_what_it_has(
+    interrupt: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen: tuple[Any, ...] = ([PEERS["celeriac"]], [CASES["chains-10"]], Setting(), 3, {})
+
+    def measure(samples: list[dict[str, float]]) -> summary.Report:
+        def interrupted(_: Bench, found: list[Found], *args: object, **kwargs: object) -> None:
+            found[0].samples.update({"celeriac": samples} if samples else {})
+            raise interrupt
+
+        monkeypatch.setattr(Bench, "measure", interrupted)
+        return cli.measure(*chosen)
+
+    made = measure([{"activities_per_second": 2.0}])
+    assert made["cases"]["chains-10"]["peers"]["celeriac"]["median"] == {"activities_per_second": 2.0}
+    assert capsys.readouterr().err.strip().endswith("interrupted; this is what was measured by then")
+    with pytest.raises(interrupt):
+        measure([])
