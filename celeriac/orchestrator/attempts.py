@@ -98,7 +98,7 @@ class Attempts:
             token=secrets.token_hex(16),
             lease=micros(self.settings.lease),  # type: ignore[arg-type]
             worker=worker,
-            known=self.engine.cache.known(run_id),
+            known=self.engine.known_to_claim(run_id),
         )
         if claim is not None:
             self._hooks().call("on_activity_start", claim.run.workflow_id, claim.task.data["name"], attempt)

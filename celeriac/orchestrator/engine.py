@@ -271,6 +271,10 @@ class Engine:
         self.hooks.call("on_workflow_fail", run.workflow_id, failure)
         return True
 
+    def known_to_claim(self, run_id: str) -> tuple[str, int] | None:
+        """Return what this process has of a run, for a claim to bring along what is newer; None where no turn is taken inline."""
+        return None if self.cache.outstanding(run_id) > MOST_OUTSTANDING else self.cache.known(run_id)
+
     def _inline_view(self, run_id: str, head: Head | None) -> TurnView | None:
         """Return what an inline turn starts from: the head where the cached run is at it, else what the store has now."""
         known = self.cache.known(run_id)

@@ -14,6 +14,7 @@ from celeriac.activities.definition import ActivityDefinition
 from celeriac.executors.local import JumpingClock, LocalExecutor
 from celeriac.orchestrator.context import WorkflowContext
 from celeriac.orchestrator.definition import Registry, WorkflowDefinition
+from celeriac.orchestrator.engine import MOST_OUTSTANDING
 from celeriac.orchestrator.executor import WorkflowHandle, WorkflowOptions
 from celeriac.stores.memory import InMemoryStore
 
@@ -127,3 +128,12 @@ def outcomes(fan: Fan, count: int) -> int:
 def test_the_turn_of_one_outcome_does_not_look_at_the_others(fan: Fan) -> None:
     outcomes(fan, OUTCOMES)
     assert outcomes(fan, MANY) <= 1.1 * outcomes(fan, FEW)
+
+
+@pytest.mark.parametrize("width", [MOST_OUTSTANDING, MOST_OUTSTANDING + 1])
+def test_a_claim_among_many_brings_nothing_along_that_no_inline_turn_will_use(width: int) -> None:
+    executor, handle = started(futures, width)
+    executor.engine.turn(handle.run_id)
+    known = executor.engine.cache.known(handle.run_id)
+    assert known is not None
+    assert executor.engine.known_to_claim(handle.run_id) == (known if width == MOST_OUTSTANDING else None)
