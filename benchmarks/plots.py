@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _OURS, _OTHERS = "#2f7d4f", "#9aa5b1"
+_STYLES: Final = ("-", "--", ":", "-.")
 _SHADES: Final = ("#9aa5b1", "#c2a878", "#7c93c3", "#b58db6", "#86b6a0", "#c98f8f", "#6f7a85")
 _TENTHS: Final = range(1, 11)
 
@@ -76,7 +78,7 @@ def _bars(made: Report, axes: Axes, cases: dict[str, Any], label: str, value: An
             [value(case["peers"][name], case) or 0.0 for _, case in there],
             width,
             label=made["peers"][name]["title"],
-            color=_OURS if name == OURS else _SHADES[number % len(_SHADES)],
+            color=_color(made, name),
         )
     axes.set_xticks(range(len(cases)), [case["title"].replace(", ", ",\n") for case in cases.values()], fontsize=7)
     axes.set_yscale("log")
@@ -87,25 +89,32 @@ def _bars(made: Report, axes: Axes, cases: dict[str, Any], label: str, value: An
 
 def _rows(made: Report, axes: Axes) -> bool:
     """Milliseconds an activity by tenth of a row, for whoever records when activities ended."""
-    drawn = False
-    for case in made["cases"].values():
-        for number, (name, each) in enumerate(case["peers"].items()):
+    rows = [
+        each for each in made["cases"].values() if any("tenth_1" in one["median"] for one in each["peers"].values())
+    ]
+    for case, style in zip(rows, cycle(_STYLES)):
+        for name, each in case["peers"].items():
             if "tenth_1" not in each["median"]:
                 continue
-            drawn = True
             axes.plot(
                 _TENTHS,
                 [each["median"][f"tenth_{tenth}"] for tenth in _TENTHS],
                 label=f"{made['peers'][name]['title']}, {case['title']}",
-                color=_OURS if name == OURS else _SHADES[number % len(_SHADES)],
+                color=_color(made, name),
+                linestyle=style,
                 marker="o",
                 markersize=3,
-                linewidth=1 + case["activities"] / 5000 if name == OURS else 1,
+                linewidth=1,
             )
     axes.set_xticks(_TENTHS)
     axes.set_xlabel("tenth of the row")
     axes.set_ylabel("ms per activity")
     axes.set_ylim(bottom=0)
-    if drawn:
+    if rows:
         axes.legend(fontsize=7, frameon=False)
-    return drawn
+    return bool(rows)
+
+
+def _color(made: Report, name: str) -> str:
+    """Return a peer's colour, the same in each plot."""
+    return _OURS if name == OURS else _SHADES[list(made["peers"]).index(name) % len(_SHADES)]
