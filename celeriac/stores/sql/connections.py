@@ -60,7 +60,7 @@ class Connections:
         own = self._of_thread
         own.taken += 1
         try:
-            if own.taken == 1:
+            if own.taken <= 1:  # less after a fork that struck while its thread had one
                 return self._take_kept()
             pooled = self.engine.raw_connection()
             self._beyond.add(id(pooled))
