@@ -39,8 +39,8 @@ KEPT: Final = 5.0
 """Seconds for which runs are kept after their end."""
 ALLOWED: Final = 400
 """Bytes that the worker may grow by for each run that waits or has passed."""
-CACHED: Final = 64_000_000
-"""Bytes that its processes' caches of live runs may take, which fill up meanwhile."""
+CACHED: Final = 150_000_000
+"""Bytes that its processes' caches of live runs may take, which fill up meanwhile: 1,000 runs in each of two, some 60 kB each."""
 
 
 class Overload:
