@@ -273,15 +273,19 @@ class Engine:
 
     def known_to_claim(self, run_id: str) -> tuple[str, int] | None:
         """Return what this process has of a run, for a claim to bring along what is newer; None where no turn is taken inline."""
-        return None if self.cache.outstanding(run_id) > MOST_OUTSTANDING else self.cache.known(run_id)
+        return None if self._is_crowded(run_id) else self.cache.known(run_id)
+
+    def _is_crowded(self, run_id: str) -> bool:
+        """Whether others are about to end too: one turn by message takes all that has come in by then."""
+        return self.cache.outstanding(run_id) > MOST_OUTSTANDING
 
     def _inline_view(self, run_id: str, head: Head | None) -> TurnView | None:
         """Return what an inline turn starts from: the head where the cached run is at it, else what the store has now."""
         known = self.cache.known(run_id)
         if known is None:
             return self.store.read_turn(run_id, known=None)
-        if self.cache.outstanding(run_id) > MOST_OUTSTANDING:
-            return None  # others are about to end too: one turn by message takes all that has come in by then
+        if self._is_crowded(run_id):
+            return None
         events = None if head is None else head.beyond(known)
         if head is not None and events is not None:
             return TurnView(head.run, events, (), head.now, complete=False)

@@ -121,9 +121,8 @@ class _Publisher:
         try:
             with self._task.app.producer_or_acquire() as producer:
                 send = functools.partial(self._each, recorded, producer)
-                if not in_one_trip(
-                    producer, send, log=_LOG, what=f"{len(recorded)} starts"
-                ):  # one that comes twice is one
+                # A start that comes twice is one.
+                if not in_one_trip(producer, send, log=_LOG, what=f"{len(recorded)} starts"):
                     send()
         except broker_is_away(self._task) as error:
             self._away = True
