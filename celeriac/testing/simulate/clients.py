@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from celeriac.errors import QueryFailed, StoreError, WorkflowClosed, WorkflowIdInUse
 from celeriac.orchestrator.client import run_ref
@@ -253,12 +253,14 @@ class Clients:
     def _ask(self) -> None:
         """Ask for the signals that the run has seen: all that were acknowledged before must be among them."""
         known = self.story.acknowledged(BUMP)
-        ended = self.story.asked & {"terminate", "timeout"}  # which runs no code, also not for what had come in
         try:
-            told = self._insist(lambda: self.client.query(self.story.workflow_id, "bumps"))
-        except QueryFailed:
-            if not self._effects and not ended:
-                raise  # it has begun, and no side effect lies ahead: there is no excuse
+            told: Any = self._insist(lambda: self.client.query(self.story.workflow_id, "bumps"))
+        except QueryFailed as error:
+            told = error
+        # Known only now: it may have been ended while the answer was on its way, which runs no code, also not for what had come.
+        if self._effects or self.story.asked & {"terminate", "timeout"}:
             return
-        if not self._effects and not ended and len(told) < known:
+        if isinstance(told, QueryFailed):
+            raise told  # it has begun, and no side effect lies ahead: there is no excuse
+        if len(told) < known:
             raise Violation(f"a query saw {len(told)} signals of {known} that were acknowledged before it")
