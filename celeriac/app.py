@@ -13,8 +13,8 @@ from celeriac.activities.definition import ActivityDefinition
 from celeriac.durations import Duration
 from celeriac.errors import ConfigurationError
 from celeriac.executors.celery import control, forbidden, internal, queues
+from celeriac.executors.celery.consuming import ConsumeLightly
 from celeriac.executors.celery.declaring import declare_activity, declare_workflow
-from celeriac.executors.celery.keptclient import KeepClient
 from celeriac.executors.celery.reconnecting import OutliveTheBroker
 from celeriac.executors.celery.registry import OPTIONS, NamedActivity
 from celeriac.executors.celery.runtime import CeleryRuntime, attach, runtime_of
@@ -74,7 +74,7 @@ class Celeriac:
         forbidden.install()
         queues.install(app, self._queue)
         app.steps["worker"].add(CeleriacStep)
-        app.steps["consumer"].update((KeepClient, LeaveToOthers, OutliveTheBroker))
+        app.steps["consumer"].update((ConsumeLightly, LeaveToOthers, OutliveTheBroker))
         app.user_options["worker"].add(
             click.Option(
                 ("--without-celeriac",), is_flag=True, help="Run no relay and no listener of durable workflows here."

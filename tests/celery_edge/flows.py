@@ -80,6 +80,13 @@ async def many(ctx: WorkflowContext, activity: str, calls: list[list[Any]]) -> l
     return list(await asyncio.gather(*(ctx.execute_activity(activity, *args) for args in calls)))
 
 
+@durable.workflow
+async def many_there(ctx: WorkflowContext, activity: str, calls: list[list[Any]], queue: str) -> list[Any]:
+    """Do the same in another queue."""
+    there = durable.options(activity, queue=queue)
+    return list(await asyncio.gather(*(ctx.execute_activity(there, *args) for args in calls)))
+
+
 def toiling(key: str) -> str:
     """Take more CPU time than a turn may, and then longer than the lease."""
     note(key, "toiled")

@@ -14,7 +14,7 @@ from kombu.exceptions import EncodeError, OperationalError
 from celeriac.errors import StoreError
 from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery import queues
-from celeriac.executors.celery.headers import HEADER, ActivityTicket, WorkflowTicket
+from celeriac.executors.celery.headers import HEADER, TURN_TASK, ActivityTicket, WorkflowTicket
 from celeriac.executors.celery.keptclient import keep_client
 from celeriac.executors.celery.onetrip import in_one_trip
 from celeriac.executors.celery.quick import QuickWays
@@ -25,7 +25,6 @@ from celeriac.payloads import Json, restore
 
 _LOG: Final = logging.getLogger("celeriac.dispatch")
 
-TURN_TASK: Final = "celeriac.turn"
 GRACE: Final = 5.0
 """Seconds that an attempt has, after its time is up, to notice and to end by itself; then its process is ended."""
 REPR_LENGTH: Final = 1024

@@ -9,6 +9,8 @@ from typing import Any, Final
 from celeriac.errors import InvalidCall
 
 HEADER: Final = "celeriac"
+TURN_TASK: Final = "celeriac.turn"
+"""The task whose messages ask for a turn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from celery import Celery, current_app
 
 from celeriac.errors import InvalidCall, PayloadError, StoreError
-from celeriac.executors.celery.dispatcher import TURN_TASK
+from celeriac.executors.celery.headers import TURN_TASK
 from celeriac.executors.celery.outcomes import OUTCOME_TASK, OutcomeTicket, stored_error
 from celeriac.executors.celery.runtime import runtime_of
 from celeriac.failures import Failure, failure_of

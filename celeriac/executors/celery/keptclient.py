@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from celery import bootsteps
-
 _MARK: Final = "_celeriac_keeps_client"
 _REDIS: Final = ("kombu.transport.redis", "Channel")
 """The class that is meant, and none that derives from it. It is not imported for processes whose broker is another."""
@@ -33,14 +31,3 @@ def keep_client(channel: Any) -> None:
 
     channel._create_client = client  # noqa: SLF001
     setattr(channel, _MARK, True)
-
-
-class KeepClient(bootsteps.StartStopStep):
-    """Has the channel that a worker consumes from keep its client, on each of its connections."""
-
-    name = "celeriac-client"
-    requires = ("celery.worker.consumer.tasks:Tasks",)
-
-    def start(self, consumer: Any) -> None:
-        """Look at the channel of a new connection."""
-        keep_client(consumer.task_consumer.channel)
