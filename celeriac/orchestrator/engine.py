@@ -11,7 +11,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -575,7 +575,8 @@ def _hints(ref: RunRef, commit: Commit, run: Run) -> list[Hint]:
         if task.kind is TaskKind.ACTIVITY
     ]
     if not commit.status.open:
-        hints.append(RunFinished(ref, run.origin))
+        closed = replace(run, status=commit.status, result=commit.result, failure=commit.failure)
+        hints.append(RunFinished(ref, run.origin, closed))
     return hints
 
 

@@ -311,10 +311,14 @@ class ActivityReady:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """Tell the one who started the run that it has closed."""
+    """Tell the one who started the run that it has closed.
+
+    :param closed: the run as it was closed; None where somebody else has closed it.
+    """
 
     run: RunRef
     origin: Mapping[str, Json] | None = None
+    closed: Run | None = None
 
 
 Hint = TurnReady | ActivityReady | RunFinished

@@ -207,6 +207,12 @@ def slow(key: str, seconds: float) -> str:
     return "slept"
 
 
+@app.task(soft_time_limit=30)
+def in_time(key: str) -> str:
+    note(key, "ran")
+    return "in time"
+
+
 @app.task(soft_time_limit=1)
 def soft(key: str, times: int) -> str:
     count = note(key, "ran")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from celery import Celery
@@ -48,6 +49,21 @@ _DESCRIBED: Final = (
 """Options that describe the task and travel inside the message."""
 _QUICK: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
 """A broker that does not answer must not hold a turn up: the relay publishes later."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuietMessage:
+    """A message of celeriac's own.
+
+    :param name: the task's.
+    :param message: as Celery's ``amqp`` makes it: headers, properties, body, and what to say of its having been sent.
+    :param options: how it is to be sent.
+    """
+
+    name: str
+    task_id: str
+    message: Any
+    options: Mapping[str, Any]
 
 
 class CeleryDispatcher:
@@ -150,22 +166,27 @@ class CeleryDispatcher:
             send(*prefix, args, kwargs, **options)
 
     def _finish(self, hint: RunFinished, producer: Any) -> None:
-        if hint.origin is None:
-            return
-        task_id, options = origins.unpack(hint.origin)
-        ticket = WorkflowTicket(hint.run.run_id, finish=True)
+        if hint.origin is not None:
+            self._publish_quietly(producer, self.last_message(hint.run, hint.origin), hint.run)
+
+    def last_message(self, run: RunRef, origin: Mapping[str, Json]) -> QuietMessage:
+        """Return the message that tells Celery of a run's end."""
+        task_id, options = origins.unpack(origin)
+        ticket = WorkflowTicket(run.run_id, finish=True)
         options["headers"] = {**options.get("headers", {}), HEADER: ticket.header()}
-        self._send_quietly(producer, hint.run.name, (), hint.run, task_id, options)
+        return self._message(run.name, (), task_id, options)
 
     def _send_quietly(
         self, producer: Any, name: str, args: tuple[Any, ...], run: RunRef, task_id: str, options: dict[str, Any]
     ) -> None:
         """Send a task as Celery does, publish signals included, but without a sent event and without waiting for its result."""
-        amqp = self._app.amqp
+        self._publish_quietly(producer, self._message(name, args, task_id, options), run)
+
+    def _message(self, name: str, args: tuple[Any, ...], task_id: str, options: dict[str, Any]) -> QuietMessage:
         stamps = options.get("stamped_headers") or []
         link, link_error = (_listed(options.pop(each, None)) for each in ("link", "link_error"))
         described = {key: options.pop(key) for key in _DESCRIBED if key in options}
-        message = amqp.create_task_message(
+        message = self._app.amqp.create_task_message(
             task_id,
             name,
             args,
@@ -178,8 +199,12 @@ class CeleryDispatcher:
         )
         for each in ("stamped_headers", *stamps, "shadow", "argsrepr", "kwargsrepr", "origin"):
             options.pop(each, None)
-        route = amqp.router.route(self.destination(run), name)
-        amqp.send_task_message(producer, name, message, retry_policy=_QUICK, **route, **options)
+        return QuietMessage(name, task_id, message, options)
+
+    def _publish_quietly(self, producer: Any, quiet: QuietMessage, run: RunRef) -> None:
+        amqp = self._app.amqp
+        route = amqp.router.route(self.destination(run), quiet.name)
+        amqp.send_task_message(producer, quiet.name, quiet.message, retry_policy=_QUICK, **route, **quiet.options)
 
     def expect(self, due_at: Micros) -> None:
         """Tell the relay nearby that something falls due then."""

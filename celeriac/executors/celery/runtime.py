@@ -15,7 +15,7 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 
 from celeriac.errors import ConfigurationError
-from celeriac.executors.celery import foreign, queues
+from celeriac.executors.celery import ending, foreign, queues
 from celeriac.executors.celery.dispatcher import CeleryDispatcher
 from celeriac.executors.celery.hints import HintPipe
 from celeriac.executors.celery.leases import LeaseKeeper
@@ -277,16 +277,25 @@ class _NoticingDispatcher(CeleryDispatcher):
 
     def publish(self, hints: Any) -> None:
         """Publish hints, and a notice for each run that has closed."""
-        for hint in hints:
-            if isinstance(hint, RunFinished):
-                self._runtime.notices.tell(hint.run.run_id)
-        messages: list[Hint] = [each for each in hints if not isinstance(each, RunFinished) or each.origin is not None]
+        messages: list[Hint] = [
+            each for each in hints if not isinstance(each, RunFinished) or not self._told_of_end(each)
+        ]
         abroad = [each for each in messages if isinstance(each, ActivityReady) and foreign.is_foreign(each)]
         home = [each for each in messages if not (isinstance(each, ActivityReady) and foreign.is_foreign(each))]
         if home:
             super().publish(home)
         for hint in abroad:
             foreign.publish(self._runtime, hint, functools.partial(self._send_abroad, hint))
+
+    def _told_of_end(self, hint: RunFinished) -> bool:
+        """Give notice of a run that has closed, and tell Celery, where that takes no message."""
+        self._runtime.notices.tell(hint.run.run_id)
+        if hint.origin is None:
+            return True
+        if hint.closed is None or not ending.may_end_here(self._runtime, hint):
+            return False
+        ending.end_here(self._runtime, hint.closed, self.last_message(hint.run, hint.origin))
+        return True
 
     def _send_abroad(self, hint: ActivityReady, options: dict[str, Any]) -> None:
         with self._runtime.app.producer_or_acquire() as producer:

@@ -16,6 +16,7 @@ from celery.utils import uuid
 from celeriac.errors import InvalidCall, StoreError, WorkflowCanceledError, WorkflowFailedError
 from celeriac.executors.celery import events, forbidden, startmany
 from celeriac.executors.celery import origin as origins
+from celeriac.executors.celery.ending import CLOSED
 from celeriac.executors.celery.headers import (
     ActivityTicket,
     BadTicket,
@@ -244,6 +245,7 @@ class WorkflowTask(Task):
 
         :param known: the run was recorded from this very message.
         """
+        events.waiting(self)
         if not ticket.later:
             # Tenants and traces put their headers on while the start is published, which is after it was recorded.
             late = None if known or not origins.custom_headers(self.request) else self._origin(ticket)
@@ -251,7 +253,6 @@ class WorkflowTask(Task):
                 self.runtime.turn(ticket.run_id, late)
             except StoreError as error:
                 _LOG.warning("the first turn of run %s waits for the store: %s", ticket.run_id, error)
-        events.waiting(self)
         raise LeftOpen
 
     def _origin(self, ticket: WorkflowTicket) -> dict[str, Json]:
@@ -259,11 +260,12 @@ class WorkflowTask(Task):
 
     def _finish(self, run_id: str) -> Any:
         """Return the run's result, in its JSON form, or raise its failure, for Celery to do the rest."""
-        client = self.runtime.client
-        try:
-            run = client.store.find_run(client.namespace, run_id=run_id)
-        except StoreError as error:
-            self._later(error)
+        client, run = self.runtime.client, getattr(self.request, CLOSED, None)
+        if not isinstance(run, Run):  # a message has brought the end, and may bring anything by this name
+            try:
+                run = client.store.find_run(client.namespace, run_id=run_id)
+            except StoreError as error:
+                self._later(error)
         if run is None or run.status.open:
             raise Ignore
         if (run.name, (run.origin or {}).get("task_id")) != (self.name, self.request.id):
