@@ -27,22 +27,26 @@ IDLE_LOOKS: Final = 100
 
 
 class _Watched:
-    """One stretch of a turn: which thread, since when, how many steps it had taken by then, and whether it was struck."""
+    """One stretch of a turn: which thread, how many steps it had taken at the last look, since when, and whether it was struck.
+
+    The first look takes the times. So a turn that is over before it costs nothing but this object.
+    """
 
     __slots__ = ("clock", "cpu", "cpu_limit", "ident", "stack", "steps", "taken", "wall", "wall_limit")
 
     def __init__(self, cpu_limit: float, wall_limit: float, steps: Callable[[], int]) -> None:
         self.steps = steps
-        self.taken = steps()
+        self.taken: int | None = None
         self.ident = _native(_thread, "get_ident")()
         self.cpu_limit = cpu_limit
         self.wall_limit = wall_limit
-        self.wall = time.monotonic()
-        self.cpu = time.thread_time()
-        self.clock = _cpu_clock(self.ident)
+        self.wall = self.cpu = 0.0
+        self.clock: int | None = None
         self.stack: list[str] | None = None
 
     def overdue(self) -> bool:
+        if self.taken is None:
+            self.clock = _cpu_clock(self.ident)
         taken = self.steps()
         if taken != self.taken:
             self.taken, self.wall = taken, time.monotonic()

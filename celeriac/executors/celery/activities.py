@@ -187,8 +187,12 @@ class _Attempt:
             record()  # where the first one has come through, the claim is gone and this one changes nothing
 
     def _may_inline(self, claim: Claim, elapsed: float) -> bool:
-        limits = [*(self.request.timelimit or ()), self.task.time_limit, self.task.soft_time_limit]
-        limits += [self.task.app.conf.task_time_limit, self.task.app.conf.task_soft_time_limit]
+        limits = [
+            *(self.request.timelimit or ()),
+            self.task.time_limit,
+            self.task.soft_time_limit,
+            *self.runtime.time_limits,
+        ]
         shortest = min((each for each in limits if each), default=None)
         if shortest is not None and shortest - elapsed < SPARE:
             return False

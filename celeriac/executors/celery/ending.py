@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from celery import Celery, states
+from celery import states
 from celery.utils.saferepr import saferepr as safe_repr
 
 from celeriac.executors.celery import events
@@ -33,13 +33,13 @@ def may_end_here(runtime: CeleryRuntime, hint: RunFinished) -> bool:
     running = runtime.app.current_worker_task
     if running is None or hint.closed is None or runtime.worker_pool not in _ONE_AT_A_TIME:
         return False
-    if hint.run.name not in runtime.app.tasks or _soft_limit(runtime.app, running) is not None:
+    if hint.run.name not in runtime.app.tasks or _soft_limit(runtime, running) is not None:
         return False
     return runtime.may_inline(hint.run.queue)
 
 
-def _soft_limit(app: Celery, running: Any) -> float | None:
-    limits = ((running.request.timelimit or (None, None))[1], running.soft_time_limit, app.conf.task_soft_time_limit)
+def _soft_limit(runtime: CeleryRuntime, running: Any) -> float | None:
+    limits = ((running.request.timelimit or (None, None))[1], running.soft_time_limit, runtime.time_limits[1])
     return next((each for each in limits if each), None)
 
 

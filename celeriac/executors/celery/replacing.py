@@ -6,20 +6,25 @@ from typing import Any
 
 from celeriac.executors.celery.outcomes import OUTCOME_TASK, OutcomeTicket
 from celeriac.executors.celery.runtime import CeleryRuntime
-from celeriac.executors.celery.wrapping import REPLACED
+from celeriac.executors.celery.wrapping import REPLACED, REPLACING
 from celeriac.orchestrator.model import Claim
 
 
 class Replacement:
-    """Links that report the outcome, put on the request while the body runs: ``replace`` hands them on to its successor."""
+    """Links that report the outcome, put on the request when the body is replaced: ``replace`` hands them on to its successor."""
 
     def __init__(self, runtime: CeleryRuntime, request: Any, claim: Claim) -> None:
         self._runtime = runtime
         self._request = request
         self._claim = claim
-        ticket = OutcomeTicket.of(claim)
-        outcome = runtime.app.tasks[OUTCOME_TASK]
-        destination = runtime.dispatcher.destination(claim.run)
+        self._before: tuple[Any, Any] | None = None
+        setattr(request, REPLACING, self.link)
+
+    def link(self) -> None:
+        """Put the links on."""
+        request, ticket = self._request, OutcomeTicket.of(self._claim)
+        outcome = self._runtime.app.tasks[OUTCOME_TASK]
+        destination = self._runtime.dispatcher.destination(self._claim.run)
         self._before = (request.callbacks, request.errbacks)
         request.callbacks = [*(request.callbacks or ()), ticket.signature(outcome).set(**destination)]
         request.errbacks = [*(request.errbacks or ()), ticket.signature(outcome, failed=True).set(**destination)]
@@ -35,4 +40,7 @@ class Replacement:
 
     def undo(self) -> None:
         """Take the links off again: the outcome of this very task is recorded where it ends."""
-        self._request.callbacks, self._request.errbacks = self._before
+        setattr(self._request, REPLACING, None)
+        if self._before is not None:
+            self._request.callbacks, self._request.errbacks = self._before
+            self._before = None

@@ -88,6 +88,12 @@ class CeleryRuntime:
         return self.settings.namespace or self.app.main or "celery"
 
     @cached_property
+    def time_limits(self) -> tuple[float | None, float | None]:
+        """The app's hard and soft time limits of tasks that have none of their own, in seconds."""
+        conf = self.app.conf
+        return conf.task_time_limit, conf.task_soft_time_limit
+
+    @cached_property
     def store(self) -> Store:
         """The store.
 

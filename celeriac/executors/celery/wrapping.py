@@ -23,6 +23,8 @@ from celeriac.executors.celery.registry import BODY, OPTIONS
 
 REPLACED: Final = "celeriac_replaced"
 """Set on a request whose task was replaced."""
+REPLACING: Final = "celeriac_replacing"
+"""Set on a request while its body runs as an activity: what to call before the task is replaced."""
 _ENTERED: Final = "celeriac_entered"
 _MARK: Final = "_celeriac_wrapped"
 
@@ -40,6 +42,7 @@ def wrap(task: Any, around: Around) -> None:
         return
     task.__dict__[BODY] = task.run  # its types are those of the body
     setattr(task, _MARK, True)
+    task.replace = _announcing_replacement(task)
     task.on_replace = _noting_replacement(task)
     if _calls_itself(task):
         _wrap_call(task, around)
@@ -81,6 +84,18 @@ def _calls_itself(task: Any) -> bool:
     """Whether a class below Celery's own says what calling the task means; Celery's own test counts its worker's patches."""
     owner = next(each for each in type(task).__mro__ if "__call__" in each.__dict__)
     return owner is not Task
+
+
+def _announcing_replacement(task: Any) -> Callable[[Any], Any]:
+    original = task.replace
+
+    def replace(sig: Any) -> Any:
+        announce = getattr(task.request, REPLACING, None)
+        if announce is not None:
+            announce()
+        return original(sig)
+
+    return replace
 
 
 def _noting_replacement(task: Any) -> Callable[[Any], Any]:
