@@ -66,6 +66,10 @@ class Statement:
         # Numbers that stand in the clause itself; Core makes parameters of them too.
         self._constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
 
+    def rows(self, connection: Any, values: Mapping[str, Any]) -> list[Sequence[Any]] | None:  # noqa: ARG002
+        """Return None: these have no shorter way than the driver's cursor."""
+        return None
+
     def bind(self, values: Mapping[str, Any]) -> Any:
         """Return the parameters as the driver takes them."""
         if self._constants:
@@ -89,6 +93,10 @@ class Raw:
     def bind(self, values: Mapping[str, Any]) -> Any:
         """Return the parameters as the driver takes them."""
         return values
+
+    def rows(self, connection: Any, values: Mapping[str, Any]) -> list[Sequence[Any]] | None:  # noqa: ARG002
+        """Run the statement a shorter way and return its rows; None where there is none: then it has not been run."""
+        return None
 
 
 class Family:

@@ -37,34 +37,55 @@ _PATIENCE: Final = 10.0
 class Session:
     """Statements within one transaction, or each in its own where none was begun."""
 
-    __slots__ = ("_clock", "_trace", "cursor")
+    __slots__ = ("_clock", "_cursor", "_trace", "connection")
 
-    def __init__(self, cursor: Any, clock: Clock, trace: Callable[[str], None] | None) -> None:
-        self.cursor = cursor
+    def __init__(self, connection: Any, clock: Clock, trace: Callable[[str], None] | None) -> None:
+        self.connection = connection
+        self._cursor: Any = None
         self._clock = clock
         self._trace = trace
 
+    @property
+    def cursor(self) -> Any:
+        """The connection's cursor, made when it is first needed."""
+        if self._cursor is None:
+            self._cursor = self.connection.cursor()
+        return self._cursor
+
+    def close(self) -> None:
+        """Close the cursor, if there is one."""
+        if self._cursor is not None:
+            self._cursor.close()
+
     def execute(self, statement: Statement | Raw, values: Mapping[str, Any]) -> int:
         """Run a statement and return how many rows it changed."""
-        if statement.wants_now:
-            values = {**values, NOW: self._clock()}
-        if self._trace is not None:
-            self._trace(statement.text)
-        self.cursor.execute(statement.text, statement.bind(values))
+        self._execute(statement, self._with_now(statement, values))
         count: int = self.cursor.rowcount
         return count
 
     def rows(self, statement: Statement | Raw, values: Mapping[str, Any]) -> list[Row]:
         """Run a statement and return its rows."""
-        self.execute(statement, values)
-        found: list[Row] = self.cursor.fetchall()
+        values = self._with_now(statement, values)
+        found: list[Row] | None = statement.rows(self.connection, values)
+        if found is None:
+            self._execute(statement, values)
+            found = self.cursor.fetchall()
+        elif self._trace is not None:
+            self._trace(statement.text)
         return found
 
     def row(self, statement: Statement | Raw, values: Mapping[str, Any]) -> Row | None:
         """Run a statement and return its first row, or None."""
-        self.execute(statement, values)
-        found: Row | None = self.cursor.fetchone()
-        return found
+        found = self.rows(statement, values)
+        return found[0] if found else None
+
+    def _with_now(self, statement: Statement | Raw, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**values, NOW: self._clock()} if statement.wants_now else values
+
+    def _execute(self, statement: Statement | Raw, values: Mapping[str, Any]) -> None:
+        if self._trace is not None:
+            self._trace(statement.text)
+        self.cursor.execute(statement.text, statement.bind(values))
 
     def each(self, statement: Statement, many: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement once for each of these parameters."""
@@ -204,11 +225,11 @@ class Database:
         try:
             connection: Any = pooled.dbapi_connection
             driver.prepare(connection)
-            cursor = connection.cursor()
+            session = Session(connection, self._clock, self.trace)
             if not self._version_seen:
-                self._look_at_version(cursor)
-            result = run(connection, Session(cursor, self._clock, self.trace), work)
-            cursor.close()
+                self._look_at_version(session.cursor)
+            result = run(connection, session, work)
+            session.close()
             driver.restore(connection)
         except BaseException as error:
             # A connection whose state is unknown is not for anybody else: not a lost one, and not one that a

@@ -6,6 +6,7 @@ from typing import Final
 
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.payloads import from_text
+from celeriac.stores.sql.postgres.direct import Direct
 from celeriac.stores.sql.statements import NOW, Raw
 from celeriac.stores.sql.transactions import Database
 from celeriac.stores.sql.values import HEAD, REF, RUN, TASK
@@ -56,7 +57,7 @@ class Texts:
     def __call__(self, template: str, **more: str) -> Raw:
         """Fill a template in."""
         text = " ".join(template.format(**self.parts, **more).split())
-        return Raw(text, wants_now=self._injected and f"%({NOW})s" in text)
+        return Direct(text, wants_now=self._injected and f"%({NOW})s" in text)
 
 
 def events_of(found: str | None) -> list[HistoryEvent]:
