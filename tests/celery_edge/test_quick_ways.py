@@ -13,9 +13,10 @@ import redis
 from billiard.einfo import ExceptionInfo
 from celery import Celery, Task, signals
 from celery.exceptions import Ignore
-from kombu import Exchange, Queue
+from kombu import Exchange, Producer, Queue
 
 from celeriac import Celeriac
+from celeriac.executors.celery import straight
 from celeriac.executors.celery.leaving import BriefInfo, LeftOpen
 from celeriac.executors.celery.quick import QuickWays
 from celeriac.orchestrator.model import RunRef
@@ -235,3 +236,105 @@ def test_a_task_that_is_left_open_is_told_without_a_traceback() -> None:
     assert whole.type is Ignore
     assert whole.traceback.startswith("Traceback (most recent call last):")
     assert whole.traceback.endswith("celery.exceptions.Ignore: on purpose\n")
+
+
+# -- straight into the lists of Redis -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def passed_on(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of lists that were pushed to without kombu, a key a command."""
+    pushed: list[str] = []
+    original = straight._push
+
+    def push(channel: Any, key: str, texts: list[str]) -> None:
+        pushed.append(f"{key} {len(texts)}")
+        original(channel, key, texts)
+
+    monkeypatch.setattr(straight, "_push", push)
+    return pushed
+
+
+def publish_together(app: Celery, *seqs: int) -> None:
+    run = RunRef("run-1", "order-1", "quick", "flow", None, WorkflowStatus.RUNNING)
+    data = {"name": "quick.charge", "args": ["A-17"], "kwargs": {}, "options": {}}
+    app.celeriac_runtime.dispatcher.publish([ActivityReady(run, seq, 1, data, None) for seq in seqs])  # type: ignore[attr-defined]
+
+
+def test_many_messages_of_one_queue_are_a_few_commands(
+    app: Celery, client: Any, short_ways: list[bool], passed_on: list[str]
+) -> None:
+    publish(app, 1)
+    publish_together(app, *range(2, 453))
+
+    assert passed_on == ["celery 200", "celery 200", "celery 51"]
+    texts = [json.loads(each) for each in reversed(client.lrange("celery", 0, -1))]
+    assert [each["headers"]["celeriac"]["seq"] for each in texts] == list(range(1, 453))
+    assert len({each["properties"]["delivery_tag"] for each in texts}) == 452
+    first, *others = messages(client)
+    assert all(each == first for each in others)
+
+
+def test_priorities_have_lists_of_their_own(app: Celery, client: Any, passed_on: list[str]) -> None:
+    app.tasks["quick.charge"].priority = 6
+    publish(app, 1, 2)
+
+    assert passed_on == ["celery\x06\x166 1"]
+    first, second = messages(client, "celery\x06\x166")
+    assert first == second
+    assert first["properties"]["priority"] == 6
+
+
+def test_messages_that_are_compressed_are_left_to_kombu(app: Celery, client: Any, passed_on: list[str]) -> None:
+    app.conf.task_compression = "gzip"
+    publish(app, 1, 2)
+
+    assert passed_on == []
+    assert client.llen("celery") == 2
+    client.delete("celery")
+
+
+def test_a_queue_whose_messages_expire_is_left_to_kombu(redis_url: str, client: Any, passed_on: list[str]) -> None:
+    app = quick_app(redis_url)
+    app.conf.task_queues = [Queue("celery", Exchange("celery"), routing_key="celery", expires=60)]
+    durable = Celeriac(app, store="memory://")
+    durable.activity(name="quick.charge")(charge)
+    publish(app, 1, 2)
+
+    assert passed_on == []
+    assert 0 < client.pttl("celery") <= 60_000
+    app.close()
+
+
+def test_a_library_that_wraps_the_producer_is_gone_through(
+    app: Celery, client: Any, passed_on: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    original = Producer.publish
+
+    def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(kwargs["routing_key"])
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Producer, "publish", traced)
+    publish(app, 1, 2)
+
+    assert passed_on == []
+    assert seen == ["celery", "celery"]
+    assert len(messages(client)) == 2
+
+
+def test_where_they_can_t_be_pushed_together_each_is_sent_by_itself(
+    app: Celery, client: Any, passed_on: list[str]
+) -> None:
+    publish(app, 1)
+    client.client_kill_filter(_type="normal", skipme=True)
+    publish_together(app, 2, 3, 4)
+
+    assert sorted({each["headers"]["celeriac"]["seq"] for each in map(json.loads, client.lrange("celery", 0, -1))}) == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    client.delete("celery")

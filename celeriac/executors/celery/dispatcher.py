@@ -95,7 +95,8 @@ class CeleryDispatcher:
         if len(hints) <= 1 or any(isinstance(each, RunFinished) for each in hints):
             return False
         send = functools.partial(self._send_each, hints, producer)
-        return in_one_trip(producer, send, log=_LOG, what=f"{len(hints)} messages")
+        together = self._quick.together(producer)
+        return in_one_trip(producer, send, log=_LOG, what=f"{len(hints)} messages", together=together)
 
     def _send_each(self, hints: Sequence[Hint], producer: Any) -> None:
         for hint in hints:

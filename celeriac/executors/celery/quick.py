@@ -9,14 +9,17 @@ and until its queue has been declared on the connection, a message goes Celery's
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from celery import Celery, signals
 from celery.app.routes import MapRoute
 from celery.utils.functional import maybe_evaluate
 from kombu.common import Broadcast
+
+from celeriac.executors.celery.straight import Envelope, Lists, goes_straight
 
 _LOG: Final = logging.getLogger("celeriac.dispatch")
 LASTING: Final = "celeriac_lasting"
@@ -44,6 +47,7 @@ class _Way:
     declared: int
     options: Mapping[str, Any]
     limits: Mapping[str, Any]
+    envelopes: dict[type, Envelope] = field(default_factory=dict)
 
 
 class QuickWays:
@@ -53,6 +57,7 @@ class QuickWays:
         self._app = app
         self._router: Any = None
         self._ways: dict[tuple[str, str | None], _Way | None] = {}
+        self._lists = Lists()
 
     def publish(self, producer: Any, task: Any, queue: str | None, options: Mapping[str, Any]) -> bool:
         """Publish a message without arguments; False where it has to go Celery's own way, or may not have arrived.
@@ -71,19 +76,38 @@ class QuickWays:
         message = self._app.amqp.create_task_message(
             given["task_id"], task.name, (), {}, reply_to=self._app.thread_oid, **described
         )
+        headers = {**message.headers, **headers}
         try:
-            producer.publish(
-                message.body,
-                exchange="",
-                routing_key=way.queue,
-                headers={**message.headers, **headers},
-                retry=False,
-                **way.options,
-                **message.properties,
-            )
+            if not self._push(producer, way, message, headers):
+                producer.publish(
+                    message.body,
+                    exchange="",
+                    routing_key=way.queue,
+                    headers=headers,
+                    retry=False,
+                    **way.options,
+                    **message.properties,
+                )
         except Exception:  # noqa: BLE001 - a connection that was closed while it was idle, say: Celery's own way opens another
             _LOG.debug("a message of %s may not have been published; once more", task.name, exc_info=True)
             return False
+        return True
+
+    @contextmanager
+    def together(self, producer: Any) -> Iterator[None]:
+        """Send all that is published within the block at its end, as far as it goes straight into lists of Redis."""
+        with self._lists.together(producer.channel):
+            yield
+
+    def _push(self, producer: Any, way: _Way, message: Any, headers: Mapping[str, Any]) -> bool:
+        """Push a message into its list, where there is one."""
+        if way.options["compression"] or not goes_straight(producer, way.queue):
+            return False
+        channel = producer.channel
+        envelope = way.envelopes.get(type(channel))
+        if envelope is None:
+            envelope = way.envelopes[type(channel)] = Envelope.of(channel, way.queue, message.body, way.options)
+        self._lists.push(channel, envelope.key, envelope.write(channel, headers, message.properties))
         return True
 
     def _way(self, task: Any, queue: str | None) -> _Way | None:
