@@ -74,6 +74,7 @@ class RunCache:
         self.counts = counts or CacheCounts()
         self.bytes = 0
         self._runs: OrderedDict[str, tuple[CachedRun, int]] = OrderedDict()
+        self._busy: OrderedDict[str, None] = OrderedDict()
 
     def known(self, run_id: str) -> tuple[str, int] | None:
         """Return the (epoch, version) that is held of a run, or None."""
@@ -85,6 +86,16 @@ class RunCache:
         kept = self._runs.get(run_id)
         return len(kept[0].live.pending) if kept is not None else 0
 
+    def note_busy(self, run_id: str) -> None:
+        """Note of a run that is not held that more than one outcome waits for its next turn; until it is held."""
+        self._busy[run_id] = None
+        if len(self._busy) > RUNS:
+            self._busy.popitem(last=False)
+
+    def is_busy(self, run_id: str) -> bool:
+        """Say whether that was noted."""
+        return run_id in self._busy
+
     def take(self, run_id: str) -> CachedRun | None:
         """Hand a run out; it is no longer in the cache until it is put back."""
         kept = self._runs.pop(run_id, None)
@@ -95,6 +106,7 @@ class RunCache:
 
     def put(self, run_id: str, cached: CachedRun) -> None:
         """Keep a run whose last commit is known to have succeeded; the least recently used ones make room."""
+        self._busy.pop(run_id, None)
         if self.limit <= 0:
             cached.live.discard()
             return

@@ -283,13 +283,22 @@ class Engine:
         """Return what an inline turn starts from: the head where the cached run is at it, else what the store has now."""
         known = self.cache.known(run_id)
         if known is None:
-            return self.store.read_turn(run_id, known=None)
+            return self._first_look(run_id)
         if self._is_crowded(run_id):
             return None
         events = None if head is None else head.beyond(known)
         if head is not None and events is not None:
             return TurnView(head.run, events, (), head.now, complete=False)
         return self.store.read_turn(run_id, known=known)
+
+    def _first_look(self, run_id: str) -> TurnView | None:
+        """Read a run that is not in memory, all of it; once, if others wait in its inbox: they make one turn by message."""
+        if self.cache.is_busy(run_id):
+            return None
+        view = self.store.read_turn(run_id, known=None)
+        if view is not None and view.inbox:
+            self.cache.note_busy(run_id)
+        return view
 
     def _settle_inline(self, fence: Fence, message: Message, head: Head | None) -> bool | None:
         """Take the turn for an outcome without the detour through inbox and broker; None when that can't be done now."""

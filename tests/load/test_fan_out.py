@@ -14,8 +14,9 @@ from celeriac.activities.definition import ActivityDefinition
 from celeriac.executors.local import JumpingClock, LocalExecutor
 from celeriac.orchestrator.context import WorkflowContext
 from celeriac.orchestrator.definition import Registry, WorkflowDefinition
-from celeriac.orchestrator.engine import MOST_OUTSTANDING
+from celeriac.orchestrator.engine import MOST_OUTSTANDING, TurnOutcome
 from celeriac.orchestrator.executor import WorkflowHandle, WorkflowOptions
+from celeriac.orchestrator.model import TurnView
 from celeriac.stores.memory import InMemoryStore
 
 FEW: Final = 100
@@ -137,3 +138,43 @@ def test_a_claim_among_many_brings_nothing_along_that_no_inline_turn_will_use(wi
     known = executor.engine.cache.known(handle.run_id)
     assert known is not None
     assert executor.engine.known_to_claim(handle.run_id) == (known if width == MOST_OUTSTANDING else None)
+
+
+class CountingStore(InMemoryStore):
+    """Counts how often somebody reads a run without claiming its turn."""
+
+    reads = 0
+
+    def read_turn(self, run_id: str, *, known: tuple[str, int] | None) -> TurnView | None:
+        self.reads += 1
+        return super().read_turn(run_id, known=known)
+
+
+def test_a_process_that_has_not_seen_the_run_looks_at_it_once_while_outcomes_wait_in_its_inbox() -> None:
+    """Each look would read the whole history and all that waits: a thousand times a thousand."""
+    clock, registry = JumpingClock(), Registry()
+    registry.add_workflow(WorkflowDefinition("fan", futures))
+    registry.activities["step"] = STEP
+    store = CountingStore(clock)
+    first, second = (LocalExecutor(registry, store, clock=clock) for _ in range(2))
+    handle = first.execute("fan", WorkflowOptions(args=(FEW,)))
+    first.engine.turn(handle.run_id)
+
+    def complete(executor: LocalExecutor, *seqs: int) -> int:
+        before = store.reads
+        for seq in seqs:
+            claim = executor.attempts.claim(handle.run_id, seq, attempt=1)
+            assert claim is not None
+            assert executor.attempts.completed(claim, seq, inline=True)  # what it returns is its number here
+        return store.reads - before
+
+    assert complete(first, *range(1, 10)) == 0
+    assert complete(second, *range(10, 50)) == 1
+
+    assert (
+        second.engine.turn(handle.run_id) is TurnOutcome.COMMITTED
+    )  # now it has the run in memory, and knows without a look
+    assert complete(second, *range(50, FEW - 2)) == 0
+    first.engine.turn(handle.run_id)
+    assert complete(first, FEW - 2, FEW - 1, FEW) == 0
+    assert handle.result() == sum(range(FEW + 1))
