@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -16,9 +16,9 @@ from celery.exceptions import Ignore
 from kombu import Exchange, Producer, Queue
 
 from celeriac import Celeriac
-from celeriac.executors.celery import straight
 from celeriac.executors.celery.leaving import BriefInfo, LeftOpen
 from celeriac.executors.celery.quick import QuickWays
+from celeriac.executors.celery.straight import Letter, Line
 from celeriac.orchestrator.model import RunRef
 from celeriac.orchestrator.ports import ActivityReady
 from celeriac.orchestrator.status import WorkflowStatus
@@ -64,7 +64,15 @@ def short_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         taken.append(publish(*args))
         return taken[-1]
 
+    push = QuickWays.push
+
+    def pushed(ways: QuickWays, letters: Sequence[Letter]) -> bool:
+        sent = push(ways, letters)
+        taken.extend([sent] * len(letters))
+        return sent
+
     monkeypatch.setattr(QuickWays, "publish", noted)
+    monkeypatch.setattr(QuickWays, "push", pushed)
     return taken
 
 
@@ -243,15 +251,15 @@ def test_a_task_that_is_left_open_is_told_without_a_traceback() -> None:
 
 @pytest.fixture
 def passed_on(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys of lists that were pushed to without kombu, a key a command."""
+    """How many letters went to which list, a line a push."""
     pushed: list[str] = []
-    original = straight._push
+    original = Line.push
 
-    def push(channel: Any, key: str, texts: list[str]) -> None:
-        pushed.append(f"{key} {len(texts)}")
-        original(channel, key, texts)
+    def push(line: Line, letters: Sequence[Letter]) -> None:
+        pushed.append(f"{letters[0].key} {len(letters)}")
+        original(line, letters)
 
-    monkeypatch.setattr(straight, "_push", push)
+    monkeypatch.setattr(Line, "push", push)
     return pushed
 
 
@@ -264,33 +272,48 @@ def publish_together(app: Celery, *seqs: int) -> None:
 def test_many_messages_of_one_queue_are_a_few_commands(
     app: Celery, client: Any, short_ways: list[bool], passed_on: list[str]
 ) -> None:
-    publish(app, 1)
-    publish_together(app, *range(2, 453))
+    publish(app, 1, 2, 3)
+    client.config_resetstat()
+    publish_together(app, *range(4, 455))
 
-    assert passed_on == ["celery 200", "celery 200", "celery 51"]
+    assert passed_on == ["celery 1", "celery 451"]  # Celery's way has the queue declared, kombu's shows where it leads
+    assert client.info("commandstats")["cmdstat_lpush"]["calls"] == 3
     texts = [json.loads(each) for each in reversed(client.lrange("celery", 0, -1))]
-    assert [each["headers"]["celeriac"]["seq"] for each in texts] == list(range(1, 453))
-    assert len({each["properties"]["delivery_tag"] for each in texts}) == 452
+    assert [each["headers"]["celeriac"]["seq"] for each in texts] == list(range(1, 455))
+    assert len({each["properties"]["delivery_tag"] for each in texts}) == 454
     first, *others = messages(client)
     assert all(each == first for each in others)
 
 
+def test_a_letter_takes_no_producer(
+    app: Celery, client: Any, short_ways: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(app, 1, 2)
+    monkeypatch.setattr(Celery, "producer_or_acquire", None)
+
+    publish(app, 3)
+    publish_together(app, 4, 5)
+
+    assert short_ways == [False, True, True, True, True]
+    assert len(messages(client)) == 5
+
+
 def test_priorities_have_lists_of_their_own(app: Celery, client: Any, passed_on: list[str]) -> None:
     app.tasks["quick.charge"].priority = 6
-    publish(app, 1, 2)
+    publish(app, 1, 2, 3)
 
     assert passed_on == ["celery\x06\x166 1"]
-    first, second = messages(client, "celery\x06\x166")
-    assert first == second
+    first, second, third = messages(client, "celery\x06\x166")
+    assert first == second == third
     assert first["properties"]["priority"] == 6
 
 
 def test_messages_that_are_compressed_are_left_to_kombu(app: Celery, client: Any, passed_on: list[str]) -> None:
     app.conf.task_compression = "gzip"
-    publish(app, 1, 2)
+    publish(app, 1, 2, 3)
 
     assert passed_on == []
-    assert client.llen("celery") == 2
+    assert client.llen("celery") == 3
     client.delete("celery")
 
 
@@ -299,7 +322,7 @@ def test_a_queue_whose_messages_expire_is_left_to_kombu(redis_url: str, client: 
     app.conf.task_queues = [Queue("celery", Exchange("celery"), routing_key="celery", expires=60)]
     durable = Celeriac(app, store="memory://")
     durable.activity(name="quick.charge")(charge)
-    publish(app, 1, 2)
+    publish(app, 1, 2, 3)
 
     assert passed_on == []
     assert 0 < client.pttl("celery") <= 60_000
@@ -317,24 +340,29 @@ def test_a_library_that_wraps_the_producer_is_gone_through(
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(Producer, "publish", traced)
-    publish(app, 1, 2)
+    publish(app, 1, 2, 3)
 
     assert passed_on == []
-    assert seen == ["celery", "celery"]
-    assert len(messages(client)) == 2
+    assert seen == ["celery"] * 3
+    assert len(messages(client)) == 3
 
 
-def test_where_they_can_t_be_pushed_together_each_is_sent_by_itself(
-    app: Celery, client: Any, passed_on: list[str]
+def test_where_they_can_t_be_pushed_they_are_sent_by_kombu(
+    app: Celery, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(app, 1)
-    client.client_kill_filter(_type="normal", skipme=True)
-    publish_together(app, 2, 3, 4)
+    lpush, calls = redis.Redis.lpush, []
 
-    assert sorted({each["headers"]["celeriac"]["seq"] for each in map(json.loads, client.lrange("celery", 0, -1))}) == [
-        1,
-        2,
-        3,
-        4,
-    ]
+    def away(self: Any, *args: Any) -> Any:
+        calls.append(len(args) - 1)
+        if len(calls) == 1:
+            raise redis.ConnectionError("gone")
+        return lpush(self, *args)
+
+    publish(app, 1, 2, 3)
+    monkeypatch.setattr(redis.Redis, "lpush", away)
+    publish_together(app, 4, 5, 6)
+
+    assert calls[0] == 3
+    texts = [json.loads(each) for each in client.lrange("celery", 0, -1)]
+    assert sorted(each["headers"]["celeriac"]["seq"] for each in texts) == [1, 2, 3, 4, 5, 6]
     client.delete("celery")

@@ -19,6 +19,7 @@ from celeriac.executors.celery.headers import HEADER, TURN_TASK, ActivityTicket,
 from celeriac.executors.celery.keptclient import keep_client
 from celeriac.executors.celery.onetrip import in_one_trip
 from celeriac.executors.celery.quick import QuickWays
+from celeriac.executors.celery.straight import Letter
 from celeriac.orchestrator.attempts import activity_id
 from celeriac.orchestrator.model import Micros, RunRef
 from celeriac.orchestrator.ports import ActivityReady, Hint, RunFinished, TurnReady
@@ -81,10 +82,28 @@ class CeleryDispatcher:
 
     def publish(self, hints: Sequence[Hint]) -> None:
         """Publish hints in order, over one connection; several in one round trip where the transport can."""
+        if self._send_letters(hints):
+            return
         with self._app.producer_or_acquire() as producer:
             keep_client(producer.channel)
             if not self._send_together(hints, producer):
                 self._send_each(hints, producer)
+
+    def _send_letters(self, hints: Sequence[Hint]) -> bool:
+        """Publish hints that are all activities with a straight way; False where one is not, or may not have been."""
+        letters: list[Letter] = []
+        for hint in hints:
+            letter = self._letter(hint) if isinstance(hint, ActivityReady) and not hint.delay else None
+            if letter is None:
+                return False
+            letters.append(letter)
+        return self._quick.push(letters)
+
+    def _letter(self, hint: ActivityReady) -> Letter | None:
+        task = self._app.tasks.get(hint.data["name"])
+        if task is None or not self._is_id_only(task):
+            return None
+        return self._quick.letter(task, hint.queue, self._options(hint, task))
 
     def _send_together(self, hints: Sequence[Hint], producer: Any) -> bool:
         """Publish several hints in one round trip; False where that can't be done, or may not have been.
@@ -95,8 +114,7 @@ class CeleryDispatcher:
         if len(hints) <= 1 or any(isinstance(each, RunFinished) for each in hints):
             return False
         send = functools.partial(self._send_each, hints, producer)
-        together = self._quick.together(producer)
-        return in_one_trip(producer, send, log=_LOG, what=f"{len(hints)} messages", together=together)
+        return in_one_trip(producer, send, log=_LOG, what=f"{len(hints)} messages")
 
     def _send_each(self, hints: Sequence[Hint], producer: Any) -> None:
         for hint in hints:
@@ -133,27 +151,7 @@ class CeleryDispatcher:
         :param own: options that take the place of the usual ones; the attempt is not to be claimed by who takes it.
         """
         name, task = hint.data["name"], self._app.tasks.get(hint.data["name"])
-        carried = origins.carried_options(hint.data, hint.run.workflow_id)
-        ticket = ActivityTicket(hint.run.run_id, hint.seq, hint.attempt)
-        options: dict[str, Any] = {
-            **carried,
-            "task_id": activity_id(hint.run.run_id, hint.seq),
-            "headers": {**carried.get("headers", {}), **({HEADER: ticket.header()} if own is None else {})},
-            "retries": hint.attempt - 1,
-            "ignore_result": True,
-            "add_to_parent": False,
-            "producer": producer,
-            "retry_policy": _QUICK,
-            **_shown(hint.data),
-            **(own or {}),
-        }
-        if hint.queue is not None:
-            options["queue"] = hint.queue
-        limit = hint.data.get("options", {}).get("start_to_close")
-        if limit is not None and (task is None or task.time_limit is None):
-            options["time_limit"] = limit + GRACE
-        if hint.delay:
-            options["countdown"] = hint.delay
+        options = {**self._options(hint, task, own), "producer": producer}
         args, kwargs = hint.data.get("args", ()), hint.data.get("kwargs", {})
         if task is not None and own is None and self._is_id_only(task):
             if not hint.delay and self._quick.publish(producer, task, hint.queue, options):
@@ -165,6 +163,31 @@ class CeleryDispatcher:
             send(*prefix, *_values(args, kwargs), **options)
         except EncodeError:  # a set or the like, which only the tagged form carries
             send(*prefix, args, kwargs, **options)
+
+    @staticmethod
+    def _options(hint: ActivityReady, task: Any, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the options of an attempt's message, as ``apply_async`` takes them."""
+        carried = origins.carried_options(hint.data, hint.run.workflow_id)
+        ticket = ActivityTicket(hint.run.run_id, hint.seq, hint.attempt)
+        options: dict[str, Any] = {
+            **carried,
+            "task_id": activity_id(hint.run.run_id, hint.seq),
+            "headers": {**carried.get("headers", {}), **({HEADER: ticket.header()} if own is None else {})},
+            "retries": hint.attempt - 1,
+            "ignore_result": True,
+            "add_to_parent": False,
+            "retry_policy": _QUICK,
+            **_shown(hint.data),
+            **(own or {}),
+        }
+        if hint.queue is not None:
+            options["queue"] = hint.queue
+        limit = hint.data.get("options", {}).get("start_to_close")
+        if limit is not None and (task is None or task.time_limit is None):
+            options["time_limit"] = limit + GRACE
+        if hint.delay:
+            options["countdown"] = hint.delay
+        return options
 
     def _finish(self, hint: RunFinished, producer: Any) -> None:
         if hint.origin is not None:

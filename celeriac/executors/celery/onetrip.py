@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from celeriac.errors import CeleriacError
 
 
-def in_one_trip(
-    producer: Any,
-    send: Callable[[], None],
-    *,
-    log: logging.Logger,
-    what: str,
-    together: AbstractContextManager[None] | None = None,
-) -> bool:
+def in_one_trip(producer: Any, send: Callable[[], None], *, log: logging.Logger, what: str) -> bool:
     """Publish what ``send`` publishes in one round trip; False where that can't be done, or may not have been.
 
     Then each has to be published by itself, so that this is for messages that may come twice.
 
     :param what: the messages, for the log.
-    :param together: sends what goes a way of its own, when it ends.
     """
     if not getattr(producer, "supports_batch_publish", False):  # kombu has them from 5.7 on
         return False
     try:
-        with producer.batch(), together or nullcontext():
+        with producer.batch():
             send()
     except CeleriacError:
         raise

@@ -9,9 +9,8 @@ and until its queue has been declared on the connection, a message goes Celery's
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from celery import Celery, signals
@@ -19,7 +18,7 @@ from celery.app.routes import MapRoute
 from celery.utils.functional import maybe_evaluate
 from kombu.common import Broadcast
 
-from celeriac.executors.celery.straight import Envelope, Lists, goes_straight
+from celeriac.executors.celery.straight import Envelope, Letter, Line, goes_straight
 
 _LOG: Final = logging.getLogger("celeriac.dispatch")
 LASTING: Final = "celeriac_lasting"
@@ -36,18 +35,19 @@ _KEPT: Final = ("serializer", "compression", "priority", "delivery_mode")
 _LIMITS: Final = ("time_limit", "soft_time_limit")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Way:
     """Where the messages of one task go, and how they are written.
 
     :param declared: what stands for the queue among what a connection has declared.
+    :param envelope: what its letters have in common, once one has gone through kombu to where letters go.
     """
 
     queue: str
     declared: int
     options: Mapping[str, Any]
     limits: Mapping[str, Any]
-    envelopes: dict[type, Envelope] = field(default_factory=dict)
+    envelope: Envelope | None = None
 
 
 class QuickWays:
@@ -57,7 +57,7 @@ class QuickWays:
         self._app = app
         self._router: Any = None
         self._ways: dict[tuple[str, str | None], _Way | None] = {}
-        self._lists = Lists()
+        self._line = Line(app)
 
     def publish(self, producer: Any, task: Any, queue: str | None, options: Mapping[str, Any]) -> bool:
         """Publish a message without arguments; False where it has to go Celery's own way, or may not have arrived.
@@ -65,50 +65,59 @@ class QuickWays:
         :param queue: where it is to go, or None for the task's route.
         :param options: as ``apply_async`` takes them.
         """
-        if any(each.receivers for each in _HEARD):
-            return False
-        way = self._way(task, queue)
+        way = self._open_way(task, queue)
         if way is None or way.declared not in producer.connection.declared_entities:
             return False
-        given = dict(options)
-        headers = given.pop("headers")
-        described = {**way.limits, **{key: given[key] for key in given if key not in _MEANT_FOR_CELERY}}
-        message = self._app.amqp.create_task_message(
-            given["task_id"], task.name, (), {}, reply_to=self._app.thread_oid, **described
-        )
-        headers = {**message.headers, **headers}
+        message, headers = self._message(task, way, options)
         try:
-            if not self._push(producer, way, message, headers):
-                producer.publish(
-                    message.body,
-                    exchange="",
-                    routing_key=way.queue,
-                    headers=headers,
-                    retry=False,
-                    **way.options,
-                    **message.properties,
-                )
+            producer.publish(
+                message.body,
+                exchange="",
+                routing_key=way.queue,
+                headers=headers,
+                retry=False,
+                **way.options,
+                **message.properties,
+            )
         except Exception:  # noqa: BLE001 - a connection that was closed while it was idle, say: Celery's own way opens another
             _LOG.debug("a message of %s may not have been published; once more", task.name, exc_info=True)
             return False
+        if way.envelope is None and not way.options["compression"] and goes_straight(producer, way.queue):
+            way.envelope = Envelope.of(producer.channel, way.queue, message.body, way.options)
+            self._line.open(producer.channel)
         return True
 
-    @contextmanager
-    def together(self, producer: Any) -> Iterator[None]:
-        """Send all that is published within the block at its end, as far as it goes straight into lists of Redis."""
-        with self._lists.together(producer.channel):
-            yield
+    def letter(self, task: Any, queue: str | None, options: Mapping[str, Any]) -> Letter | None:
+        """Return the same message as a letter; None where there is no straight way for it, or none has been found yet."""
+        way = self._open_way(task, queue) if self._line.is_open else None
+        if way is None or way.envelope is None:
+            return None
+        message, headers = self._message(task, way, options)
+        try:
+            return way.envelope.letter(headers, message.properties)
+        except TypeError:
+            return None
 
-    def _push(self, producer: Any, way: _Way, message: Any, headers: Mapping[str, Any]) -> bool:
-        """Push a message into its list, where there is one."""
-        if way.options["compression"] or not goes_straight(producer, way.queue):
+    def push(self, letters: Sequence[Letter]) -> bool:
+        """Send letters; False where some may not have arrived."""
+        try:
+            self._line.push(letters)
+        except Exception:  # noqa: BLE001 - a connection that was closed while it was idle, say
+            _LOG.debug("%d messages may not have been published; once more", len(letters), exc_info=True)
             return False
-        channel = producer.channel
-        envelope = way.envelopes.get(type(channel))
-        if envelope is None:
-            envelope = way.envelopes[type(channel)] = Envelope.of(channel, way.queue, message.body, way.options)
-        self._lists.push(channel, envelope.key, envelope.write(channel, headers, message.properties))
         return True
+
+    def _message(self, task: Any, way: _Way, options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return a message as Celery makes it, and its headers with the caller's."""
+        described = {**way.limits, **{key: options[key] for key in options if key not in _MEANT_FOR_CELERY}}
+        message = self._app.amqp.create_task_message(
+            options["task_id"], task.name, (), {}, reply_to=self._app.thread_oid, **described
+        )
+        return message, {**message.headers, **options["headers"]}
+
+    def _open_way(self, task: Any, queue: str | None) -> _Way | None:
+        """Return a message's short way, unless somebody listens who would not hear of it there."""
+        return None if any(each.receivers for each in _HEARD) else self._way(task, queue)
 
     def _way(self, task: Any, queue: str | None) -> _Way | None:
         router = self._app.amqp.router

@@ -1,23 +1,32 @@
-"""The short way's last stretch on Redis: a message as text, pushed into its queue's list, several of one queue at once.
+"""The short way's last stretch on Redis: messages as texts, pushed into their queues' lists, several of one queue at once.
 
-kombu serializes and encodes the body of each message anew, looks where it goes, and makes a command of its own for each. Where
-messages differ in little but their ids, most of that is always the same. What arrives is the message that kombu would have sent.
+kombu takes a producer and a connection from their pools, serializes and encodes the body of each message anew, looks where it
+goes, and makes a command of its own for each. Where messages differ in little but their ids, most of that is always the same.
+What arrives is the message that kombu would have sent.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from celery import Celery
 from kombu.serialization import dumps
+from kombu.utils.uuid import uuid
 
 _REDIS: Final = ("kombu.transport.redis", "Channel")
 MOST: Final = 200
 """How many messages one command pushes: a few hundred kilobytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message's text, and the list that it goes to."""
+
+    key: str
+    text: str
 
 
 def goes_straight(producer: Any, queue: str) -> bool:
@@ -62,47 +71,49 @@ class Envelope:
         message = {"body": text, "content-encoding": encoding, "content-type": content_type}
         return cls(message, properties, channel._q_for_pri(queue, placed))  # noqa: SLF001
 
-    def write(self, channel: Any, headers: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
-        """Return a message's text.
+    def letter(self, headers: Mapping[str, Any], properties: Mapping[str, Any]) -> Letter:
+        """Return a message.
 
         :raises TypeError: a header that only kombu's JSON has a form for.
         """
-        tag = channel._next_delivery_tag()  # noqa: SLF001
-        return json.dumps(
-            {**self.message, "headers": headers, "properties": {**properties, **self.properties, "delivery_tag": tag}}
-        )
+        own = {**properties, **self.properties, "delivery_tag": uuid()}
+        return Letter(self.key, json.dumps({**self.message, "headers": headers, "properties": own}))
 
 
-class _OfThread(threading.local):
-    collected: dict[str, list[str]] | None = None
+class Line:
+    """The client of a channel that messages have gone through, for as long as its app has the same pool of connections.
 
+    It takes and gives back connections of its own pool, so that it serves any number of threads, and a forked process too.
+    """
 
-class Lists:
-    """Pushes texts into Redis's lists, at once or, within :meth:`together`, all of them at its end."""
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._pool: Any = None
+        self._client: Any = None
 
-    def __init__(self) -> None:
-        self._own = _OfThread()
+    @property
+    def is_open(self) -> bool:
+        """Whether letters may be pushed."""
+        return self._client is not None and self._app.pool is self._pool
 
-    def push(self, channel: Any, key: str, text: str) -> None:
-        """Push a text."""
-        if self._own.collected is None:
-            _push(channel, key, [text])
-        else:
-            self._own.collected.setdefault(key, []).append(text)
+    def open(self, channel: Any) -> None:
+        """Take over the client of a channel."""
+        if not self.is_open:
+            self._pool, self._client = self._app.pool, channel._create_client()  # noqa: SLF001 - there is no door
 
-    @contextmanager
-    def together(self, channel: Any) -> Iterator[None]:
-        """Collect this thread's texts, and push them at the end of the block, unless it raises."""
-        self._own.collected = {}
+    def push(self, letters: Sequence[Letter]) -> None:
+        """Push letters, those of one list together.
+
+        :raises redis.RedisError: perhaps some of them have arrived; the line is closed.
+        """
+        lists: dict[str, list[str]] = {}
+        for each in letters:
+            lists.setdefault(each.key, []).append(each.text)
+        client = self._client
         try:
-            yield
-            for key, texts in self._own.collected.items():
+            for key, texts in lists.items():
                 for start in range(0, len(texts), MOST):
-                    _push(channel, key, texts[start : start + MOST])
-        finally:
-            self._own.collected = None
-
-
-def _push(channel: Any, key: str, texts: list[str]) -> None:
-    with channel.conn_or_acquire() as client:
-        client.lpush(key, *texts)
+                    client.lpush(key, *texts[start : start + MOST])
+        except Exception:
+            self._client = None
+            raise
