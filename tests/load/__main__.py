@@ -31,8 +31,8 @@ from tests.leaks.watch import Held
 from tests.servers import PostgresServer
 
 STEPS: Final = 2
-MESSAGES: Final = STEPS + 2
-"""Of one run: its start, its activities, its end."""
+MESSAGES: Final = STEPS + 1
+"""Of one run: its start and its activities; its end takes none."""
 POISONED: Final = 20
 """Runs of each kind that never end well."""
 KEPT: Final = 5.0
