@@ -105,7 +105,7 @@ def _fence(row: Task) -> Fence:
 
 FAST = {
     "create": 1,
-    "begin_turn": 2,
+    "begin_turn": 1,
     "commit": 1,
     "claim_activity": 1,
     "read_turn": 1,
