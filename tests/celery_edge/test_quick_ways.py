@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import redis
 from billiard.einfo import ExceptionInfo
-from celery import Celery, Task, signals
+from celery import Celery, Signature, Task, signals
 from celery.exceptions import Ignore
 from kombu import Exchange, Producer, Queue
 
-from celeriac import Celeriac
+from celeriac import Celeriac, WorkflowContext
 from celeriac.executors.celery.leaving import BriefInfo, LeftOpen
 from celeriac.executors.celery.quick import QuickWays
 from celeriac.executors.celery.straight import Letter, Line
@@ -276,8 +276,12 @@ def test_many_messages_of_one_queue_are_a_few_commands(
     client.config_resetstat()
     publish_together(app, *range(4, 455))
 
-    assert passed_on == ["celery 1", "celery 451"]  # Celery's way has the queue declared, kombu's shows where it leads
-    assert client.info("commandstats")["cmdstat_lpush"]["calls"] == 3
+    assert passed_on == [
+        "celery 1",
+        "celery 1",
+        "celery 451",
+    ]  # the first one has gone Celery's way, and shown where it leads
+    assert client.info("commandstats")["cmdstat_lpush"]["calls"] == 3  # of two hundred at most
     texts = [json.loads(each) for each in reversed(client.lrange("celery", 0, -1))]
     assert [each["headers"]["celeriac"]["seq"] for each in texts] == list(range(1, 455))
     assert len({each["properties"]["delivery_tag"] for each in texts}) == 454
@@ -302,7 +306,7 @@ def test_priorities_have_lists_of_their_own(app: Celery, client: Any, passed_on:
     app.tasks["quick.charge"].priority = 6
     publish(app, 1, 2, 3)
 
-    assert passed_on == ["celery\x06\x166 1"]
+    assert passed_on == ["celery\x06\x166 1"] * 2
     first, second, third = messages(client, "celery\x06\x166")
     assert first == second == third
     assert first["properties"]["priority"] == 6
@@ -366,3 +370,103 @@ def test_where_they_can_t_be_pushed_they_are_sent_by_kombu(
     texts = [json.loads(each) for each in client.lrange("celery", 0, -1)]
     assert sorted(each["headers"]["celeriac"]["seq"] for each in texts) == [1, 2, 3, 4, 5, 6]
     client.delete("celery")
+
+
+# -- starts -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def flow(redis_url: str) -> Iterator[Any]:
+    """A workflow of an app with results in Redis, on connections of its own."""
+    app = quick_app(redis_url, backend=redis_url)
+    durable = Celeriac(app, store="memory://")
+
+    @durable.workflow(name="quick.flow")
+    async def flow(ctx: WorkflowContext, order: str) -> str:
+        return order
+
+    yield flow
+    app.close()
+
+
+def starts(client: Any, queue: str = "celery") -> list[dict[str, Any]]:
+    """Take the starts in a queue, the first one first, without what must differ from one to the next."""
+    found = [json.loads(each) for each in reversed(client.lrange(queue, 0, -1))]
+    client.delete(queue)
+    for each in found:
+        each["body"] = json.loads(base64.b64decode(each["body"]))
+        assert each["properties"].pop("delivery_tag")
+        task_id = each["headers"].pop("id")
+        assert each["headers"].pop("root_id") == task_id == each["properties"].pop("correlation_id")
+        assert each["headers"]["celeriac"].pop("run")
+        for name in ("argsrepr", "kwargsrepr"):  # which Celery writes here too, where nobody reads them
+            each["properties"].pop(name, None)
+    return found
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"queue": "elsewhere"}, {"headers": {"tenant": "acme"}}, {"ignore_result": True}], ids=str
+)
+def test_a_start_that_is_a_letter_is_the_message_that_celery_makes(
+    flow: Any, client: Any, short_ways: list[bool], options: dict[str, Any]
+) -> None:
+    results = [flow.apply_async((order,), **options) for order in ("A-17", "A-17", "A-17")]
+
+    first, second, third = starts(client, options.get("queue", "celery"))
+
+    assert short_ways == [True, True]
+    assert first == second == third
+    assert first["headers"]["argsrepr"] == "('A-17',)"
+    assert [each.status for each in results] == ["PENDING"] * 3
+
+
+def test_many_starts_are_letters_once_one_has_shown_where_they_lead(
+    flow: Any, client: Any, passed_on: list[str]
+) -> None:
+    started = flow.start_many([("A-17",)] * 500)
+
+    assert passed_on == ["celery 200", "celery 100"]  # the first two hundred went Celery's own way
+    assert len({each.run_id for each in started}) == 500
+    first, *others = starts(client)
+    assert len(others) == 499
+    assert all(each == first for each in others)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"link": Signature("quick.charge")},
+        {"priority": 3},
+        {"countdown": 60},
+        {"expires": 60},
+        {"serializer": "yaml"},
+        {"shadow": "other"},
+    ],
+    ids=str,
+)
+def test_a_start_with_anything_else_to_say_goes_celery_s_own_way(
+    flow: Any, client: Any, passed_on: list[str], options: dict[str, Any]
+) -> None:
+    for _ in range(3):
+        flow.apply_async(("A-17",), **options)
+
+    assert passed_on == []
+    client.flushdb()
+
+
+def test_a_result_backend_that_prepares_for_a_result_is_told_of_each_start(
+    redis_url: str, client: Any, passed_on: list[str]
+) -> None:
+    app = quick_app(redis_url, backend="rpc://")
+    durable = Celeriac(app, store="memory://")
+
+    @durable.workflow(name="quick.flow")
+    async def flow(ctx: WorkflowContext, order: str) -> str:
+        return order
+
+    for _ in range(3):
+        flow.delay("A-17")
+
+    assert passed_on == []
+    assert len(starts(client)) == 3
+    app.close()

@@ -78,7 +78,8 @@ class CeleryDispatcher:
         self._app = app
         self._expect = expect
         self._is_id_only = is_id_only
-        self._quick = QuickWays(app)
+        self.quick = QuickWays(app)
+        """The short ways of messages, of starts too."""
 
     def publish(self, hints: Sequence[Hint]) -> None:
         """Publish hints in order, over one connection; several in one round trip where the transport can."""
@@ -97,13 +98,13 @@ class CeleryDispatcher:
             if letter is None:
                 return False
             letters.append(letter)
-        return self._quick.push(letters)
+        return self.quick.push(letters)
 
     def _letter(self, hint: ActivityReady) -> Letter | None:
         task = self._app.tasks.get(hint.data["name"])
         if task is None or not self._is_id_only(task):
             return None
-        return self._quick.letter(task, hint.queue, self._options(hint, task))
+        return self.quick.letter(task, hint.queue, self._options(hint, task))
 
     def _send_together(self, hints: Sequence[Hint], producer: Any) -> bool:
         """Publish several hints in one round trip; False where that can't be done, or may not have been.
@@ -154,7 +155,7 @@ class CeleryDispatcher:
         options = {**self._options(hint, task, own), "producer": producer}
         args, kwargs = hint.data.get("args", ()), hint.data.get("kwargs", {})
         if task is not None and own is None and self._is_id_only(task):
-            if not hint.delay and self._quick.publish(producer, task, hint.queue, options):
+            if not hint.delay and self.quick.publish(producer, task, hint.queue, options):
                 return
             args, kwargs = (), {}
         send = self._app.send_task if task is None else task.apply_async
@@ -163,6 +164,8 @@ class CeleryDispatcher:
             send(*prefix, *_values(args, kwargs), **options)
         except EncodeError:  # a set or the like, which only the tagged form carries
             send(*prefix, args, kwargs, **options)
+        if task is not None and not args and not kwargs:
+            self.quick.learn(producer, task, hint.queue)
 
     @staticmethod
     def _options(hint: ActivityReady, task: Any, own: Mapping[str, Any] | None = None) -> dict[str, Any]:

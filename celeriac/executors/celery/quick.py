@@ -1,4 +1,4 @@
-"""The short way of an activity's message, where nobody has a say in it.
+"""The short way of a message without arguments, an activity's or a start's, where nobody has a say in it.
 
 ``apply_async`` looks up routes, declares queues, asks whoever listens to its signals and prepares for a broken connection. For a
 message without arguments that is much of what a step costs, and nothing of it can come out otherwise the second time, unless
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from celery import Celery, signals
 from celery.app.routes import MapRoute
@@ -25,7 +25,7 @@ LASTING: Final = "celeriac_lasting"
 """Set on a router that says of a task what it has said before."""
 _HEARD: Final = (signals.before_task_publish, signals.after_task_publish, signals.task_sent)
 _OWN: Final = {
-    "celery.app.task": ("apply_async", "shadow_name", "_get_exec_options"),
+    "celery.app.task": ("shadow_name", "_get_exec_options"),
     "celery.app.base": ("send_task",),
     "celery.app.amqp": ("send_task_message",),
 }
@@ -40,7 +40,8 @@ class _Way:
     """Where the messages of one task go, and how they are written.
 
     :param declared: what stands for the queue among what a connection has declared.
-    :param envelope: what its letters have in common, once one has gone through kombu to where letters go.
+    :param envelope: what its letters have in common, once a message has gone through kombu to where letters go.
+    :param looked: somebody has looked whether that is so.
     """
 
     queue: str
@@ -48,6 +49,16 @@ class _Way:
     options: Mapping[str, Any]
     limits: Mapping[str, Any]
     envelope: Envelope | None = None
+    looked: bool = False
+
+
+@runtime_checkable
+class Sends(Protocol):
+    """A task whose ``apply_async`` does more than send a message."""
+
+    def sender(self) -> Any:
+        """Return what sends one: a partial of Celery's own ``apply_async``."""
+        ...
 
 
 class QuickWays:
@@ -82,10 +93,28 @@ class QuickWays:
         except Exception:  # noqa: BLE001 - a connection that was closed while it was idle, say: Celery's own way opens another
             _LOG.debug("a message of %s may not have been published; once more", task.name, exc_info=True)
             return False
-        if way.envelope is None and not way.options["compression"] and goes_straight(producer, way.queue):
-            way.envelope = Envelope.of(producer.channel, way.queue, message.body, way.options)
-            self._line.open(producer.channel)
+        self._straighten(producer, way)
         return True
+
+    def has_to_learn(self, task: Any, queue: str | None) -> bool:
+        """Whether nobody has looked yet where a task's messages lead."""
+        way = self._open_way(task, queue)
+        return way is not None and not (way.looked and (way.envelope is None or self._line.is_open))
+
+    def learn(self, producer: Any, task: Any, queue: str | None) -> None:
+        """Look where a message leads that a producer has just sent Celery's own way, so that the next one may be a letter."""
+        way = self._open_way(task, queue)
+        if way is not None and way.declared in producer.connection.declared_entities:
+            self._straighten(producer, way)
+
+    def _straighten(self, producer: Any, way: _Way) -> None:
+        way.looked = True
+        if way.options["compression"] or not goes_straight(producer, way.queue):
+            return
+        if way.envelope is None:
+            body = self._app.amqp.create_task_message("", "", (), {}).body
+            way.envelope = Envelope.of(producer.channel, way.queue, body, way.options)
+        self._line.open(producer.channel)
 
     def letter(self, task: Any, queue: str | None, options: Mapping[str, Any]) -> Letter | None:
         """Return the same message as a letter; None where there is no straight way for it, or none has been found yet."""
@@ -136,9 +165,9 @@ class QuickWays:
         if conf.task_protocol != 2 or task.__v2_compat__:  # noqa: PLR2004 - Celery's second protocol of messages
             return False
         owners = {"celery.app.task": task, "celery.app.base": app, "celery.app.amqp": app.amqp}
-        if not all(
-            _comes_from(module, getattr(owners[module], name)) for module, names in _OWN.items() for name in names
-        ):
+        own = [(module, getattr(owners[module], name)) for module, names in _OWN.items() for name in names]
+        own.append(("celery.app.task", task.sender().func if isinstance(task, Sends) else task.apply_async))
+        if not all(_comes_from(module, each) for module, each in own):
             return False
         routers = map(maybe_evaluate, self._router.routes)
         return all(isinstance(each, MapRoute) or getattr(each, LASTING, False) for each in routers)

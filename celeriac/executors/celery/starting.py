@@ -15,7 +15,9 @@ from celeriac.durations import seconds
 from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery.headers import HEADER, StartTicket, WorkflowTicket
 from celeriac.executors.celery.queues import queue_of
+from celeriac.executors.celery.quick import QuickWays
 from celeriac.executors.celery.results import WorkflowResult
+from celeriac.executors.celery.straight import Letter
 from celeriac.orchestrator.executor import WorkflowOptions
 from celeriac.orchestrator.many import Wish
 from celeriac.orchestrator.model import Created, CreateOutcome
@@ -29,6 +31,10 @@ _LOG: Final = logging.getLogger("celeriac.workflows")
 OWN: Final = ("id_conflict", "id_reuse", "timeout", "memo", "attributes", "start_key")
 """Options of ``apply_async`` that only workflows have, beside ``workflow_id``."""
 REPR_LENGTH: Final = 1024
+_IN_LETTERS: Final = frozenset({"queue", "headers", "ignore_result"})
+"""Options that a start may have whose message is a letter."""
+_NOTHING_TO_PREPARE: Final = frozenset({"celery.backends.base", "celery.backends.redis"})
+"""Where a result backend's ``on_task_call`` comes from that need not be called: nobody waits for the result yet, or ever."""
 
 
 class Start:
@@ -70,6 +76,7 @@ class Start:
         if created.outcome is CreateOutcome.CREATED:
             try:
                 self.publish(created, send, later=delay > 0)
+                self.learn()
             except broker_is_away(self.task) as error:
                 workflow_id = created.run.workflow_id
                 _LOG.warning("workflow %s is recorded; its start will be published later: %s", workflow_id, error)
@@ -103,11 +110,44 @@ class Start:
         :param later: the message is not to take the first turn.
         :raises Exception: the broker can't be reached (:func:`broker_is_away`); a relay publishes it then.
         """
+        letter = None if later else self.letter(created)
+        if letter is not None and self._quick.push([letter]):
+            return
+        self._sent = send((), {}, **self._as_sent(created, later=later))
+
+    def letter(self, created: Created) -> Letter | None:
+        """Return the message as a letter; None where there is no straight way for it, or none has been found yet."""
+        app, queue = self.task.app, self.options.get("queue")
+        if (
+            self.options.keys() - _IN_LETTERS
+            or not isinstance(queue, str | None)
+            or app.current_worker_task is not None
+        ):
+            return None
+        if getattr(type(app.backend).on_task_call, "__module__", "") not in _NOTHING_TO_PREPARE:
+            return None
+        return self._quick.letter(self.task, queue, self._as_sent(created))
+
+    def learn(self, producer: Any = None) -> None:
+        """Look, once, where a message has led that went Celery's own way, so that the next one may be a letter.
+
+        :param producer: who has sent it, if that is known.
+        """
+        queue = self.options.get("queue")
+        if isinstance(queue, str | None) and self._quick.has_to_learn(self.task, queue):
+            with self.task.app.producer_or_acquire(producer) as found:
+                self._quick.learn(found, self.task, queue)
+
+    @property
+    def _quick(self) -> QuickWays:
+        return self.task.runtime.dispatcher.quick
+
+    def _as_sent(self, created: Created, *, later: bool = False) -> dict[str, Any]:
+        """Return the options of the message, as Celery's ``apply_async`` takes them."""
         run = created.run
         ticket = WorkflowTicket(run.run_id, named=run.workflow_id != self.task_id, later=later)
         headers = {**(self.options.get("headers") or {}), HEADER: ticket.header()}
-        options = {**self.options, **self.shown, "task_id": self.task_id, "headers": headers}
-        self._sent = send((), {}, **options)
+        return {**self.options, **self.shown, "task_id": self.task_id, "headers": headers}
 
     def _by_message(self, send: Any) -> WorkflowResult:
         """Leave it to the worker to record the start: what may expire must not be begun by a relay."""

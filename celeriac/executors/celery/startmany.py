@@ -12,6 +12,7 @@ from celeriac.errors import InvalidCall, StaleWrite, WorkflowIdInUse
 from celeriac.executors.celery import forbidden
 from celeriac.executors.celery.onetrip import in_one_trip
 from celeriac.executors.celery.starting import OWN, Start, broker_is_away
+from celeriac.executors.celery.straight import Letter
 from celeriac.orchestrator import many
 from celeriac.orchestrator.executor import WorkflowOptions
 from celeriac.orchestrator.given import arguments_of
@@ -116,7 +117,7 @@ class _Publisher:
         self._away = False
 
     def publish(self, recorded: Sequence[tuple[Start, Created]]) -> None:
-        if self._away or not recorded:
+        if self._away or not recorded or self._as_letters(recorded):
             return
         try:
             with self._task.app.producer_or_acquire() as producer:
@@ -124,9 +125,20 @@ class _Publisher:
                 # A start that comes twice is one.
                 if not in_one_trip(producer, send, log=_LOG, what=f"{len(recorded)} starts"):
                     send()
+                recorded[0][0].learn(producer)
         except broker_is_away(self._task) as error:
             self._away = True
             _LOG.warning("workflows are recorded; their starts will be published later: %s", error)
+
+    def _as_letters(self, recorded: Sequence[tuple[Start, Created]]) -> bool:
+        """Push the starts as letters; False where one has no straight way, or may not have arrived."""
+        letters: list[Letter] = []
+        for start, created in recorded:
+            letter = start.letter(created)
+            if letter is None:
+                return False
+            letters.append(letter)
+        return self._task.runtime.dispatcher.quick.push(letters)
 
     def _each(self, recorded: Sequence[tuple[Start, Created]], producer: Any) -> None:
         send = self._task.sender(producer)
