@@ -470,3 +470,18 @@ def test_a_result_backend_that_prepares_for_a_result_is_told_of_each_start(
     assert passed_on == []
     assert len(starts(client)) == 3
     app.close()
+
+
+def test_a_prefix_of_all_keys_is_kept(redis_url: str, client: Any, passed_on: list[str]) -> None:
+    app = quick_app(redis_url, backend=redis_url)
+    app.conf.broker_transport_options = {"global_keyprefix": "shop:"}
+    durable = Celeriac(app, store="memory://")
+    durable.activity(name="quick.charge")(charge)
+
+    publish(app, 1, 2, 3)
+
+    assert passed_on == ["celery 1", "celery 1"]
+    first, second, third = messages(client, "shop:celery")
+    assert first == second == third
+    client.delete("shop:_kombu.binding.celery")
+    app.close()
