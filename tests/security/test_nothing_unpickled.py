@@ -101,7 +101,10 @@ def test_nothing_asks_for_a_serializer() -> None:
                 "result_serializer",
             }:
                 asked.append((name, node.attr))
-    assert asked == [("executors/celery/quick.py", "task_serializer")]  # reads what the app says
+    assert asked == [  # reads what the app says, and serializes what it says so
+        ("executors/celery/quick.py", "task_serializer"),
+        ("executors/celery/straight.py", "serializer"),
+    ]
 
 
 # -- tried -----------------------------------------------------------------------------------------------------------------

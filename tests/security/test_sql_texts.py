@@ -51,12 +51,14 @@ PARTS = {
         "', '.join((f'g.{name}' for name in _COLUMNS))",
     },
     "postgres/texts.py": {"NOW", "since", "self.parts['events']"},
+    "postgres/turns.py": {"_CLAIMED", "_VIEW"},
 }
 # Calls of str.format: of our own texts, filled with names of tables and with texts of our own.
 FORMATS = {
     "postgres/texts.py": {"template.format(**self.parts, **more)"},
     "postgres/deliveries.py": {"part.format(**texts.parts)"},
     "postgres/runs.py": {"unless.format(**texts.parts)", "_LATEST.format(**texts.parts)"},
+    "postgres/turns.py": {"_CLAIMS.format(**texts.parts)"},
 }
 # What SQLAlchemy is given as text: numbers, one of the clock's own expressions, and a word that was looked at.
 LITERALS = {("tasks.py", "str(_NEVER)"), ("clock.py", "expression"), ("statements.py", "f\"'{value}'\"")}

@@ -69,6 +69,8 @@ class CeleryRuntime:
         self.pipe: HintPipe | None = None
         self.stopping = StopFlag()
         self.wake: Callable[[Micros], None] | None = None
+        self.ended_last: str | None = None
+        """The run whose end this process was the last to tell Celery of, without a message."""
         self._load = load
         self._open_store = open_store
         self._open_bus = open_bus
@@ -301,6 +303,7 @@ class _NoticingDispatcher(CeleryDispatcher):
         if hint.closed is None or not ending.may_end_here(self._runtime, hint):
             return False
         ending.end_here(self._runtime, hint.closed, self.last_message(hint.run, hint.origin))
+        self._runtime.ended_last = hint.run.run_id
         return True
 
     def _send_abroad(self, hint: ActivityReady, options: dict[str, Any]) -> None:

@@ -245,7 +245,6 @@ class WorkflowTask(Task):
 
         :param known: the run was recorded from this very message.
         """
-        events.waiting(self)
         if not ticket.later:
             # Tenants and traces put their headers on while the start is published, which is after it was recorded.
             late = None if known or not origins.custom_headers(self.request) else self._origin(ticket)
@@ -253,6 +252,8 @@ class WorkflowTask(Task):
                 self.runtime.turn(ticket.run_id, late)
             except StoreError as error:
                 _LOG.warning("the first turn of run %s waits for the store: %s", ticket.run_id, error)
+        if self.runtime.ended_last != ticket.run_id:
+            events.waiting(self)
         raise LeftOpen
 
     def _origin(self, ticket: WorkflowTicket) -> dict[str, Json]:

@@ -76,7 +76,7 @@ class Direct(Raw):
         if found + 1 < (connection.prepare_threshold or 0) or not _speaks_utf8(connection):
             known[key] = found + 1
             return None
-        name = b"celeriac_%d" % next(_NUMBERS)
+        name = f"celeriac_{next(_NUMBERS)}".encode()
         connection.pgconn.send_prepare(name, self._numbered, kinds)
         _answer(connection)
         known[key] = name
@@ -94,7 +94,7 @@ def _refused(_: Any) -> None:
 
 _WRITE: Final[Mapping[type, Callable[[Any], tuple[int, bytes | None] | None]]] = {
     str: _text,
-    int: lambda value: (_INT8, b"%d" % value),
+    int: lambda value: (_INT8, str(value).encode()),
     type(None): lambda _: (_UNTYPED, None),
 }
 _READ: Final[Mapping[int, Callable[[bytes], Any]]] = {
