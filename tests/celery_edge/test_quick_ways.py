@@ -20,7 +20,7 @@ from celeriac.executors.celery.leaving import BriefInfo, LeftOpen
 from celeriac.executors.celery.quick import QuickWays
 from celeriac.executors.celery.straight import Letter, Line
 from celeriac.orchestrator.model import RunRef
-from celeriac.orchestrator.ports import ActivityReady
+from celeriac.orchestrator.ports import ActivityReady, TurnReady
 from celeriac.orchestrator.status import WorkflowStatus
 
 
@@ -485,3 +485,37 @@ def test_a_prefix_of_all_keys_is_kept(redis_url: str, client: Any, passed_on: li
     assert first == second == third
     client.delete("shop:_kombu.binding.celery")
     app.close()
+
+
+def test_a_turn_s_message_is_a_letter_too(
+    app: Celery, client: Any, short_ways: list[bool], passed_on: list[str]
+) -> None:
+    dispatcher = app.celeriac_runtime.dispatcher  # type: ignore[attr-defined]
+    for number in range(1, 4):
+        run = RunRef(f"run-{number}", "order-1", "quick", "flow", "celery", WorkflowStatus.RUNNING)
+        dispatcher.publish([TurnReady(run)])
+
+    texts = [json.loads(each) for each in reversed(client.lrange("celery", 0, -1))]
+    client.delete("celery")
+    bodies = [json.loads(base64.b64decode(each["body"])) for each in texts]
+    embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    assert bodies == [[[f"run-{number}"], {}, embedded] for number in range(1, 4)]
+    assert passed_on == ["celery 1", "celery 1"]
+    first, *others = texts
+    for each in others:
+        assert each["headers"].keys() == first["headers"].keys()
+        assert {name for name in first["headers"] if each["headers"][name] != first["headers"][name]} == {
+            "id",
+            "root_id",
+            "argsrepr",
+        }
+
+
+def test_a_delayed_turn_goes_celery_s_own_way(app: Celery, client: Any, passed_on: list[str]) -> None:
+    run = RunRef("run-1", "order-1", "quick", "flow", "celery", WorkflowStatus.RUNNING)
+    for _ in range(3):
+        app.celeriac_runtime.dispatcher.publish([TurnReady(run, delay=5.0)])  # type: ignore[attr-defined]
+
+    assert passed_on == []
+    assert [json.loads(each)["headers"]["eta"] is not None for each in client.lrange("celery", 0, -1)] == [True] * 3
+    client.delete("celery")

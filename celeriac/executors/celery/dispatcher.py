@@ -91,16 +91,21 @@ class CeleryDispatcher:
                 self._send_each(hints, producer)
 
     def _send_letters(self, hints: Sequence[Hint]) -> bool:
-        """Publish hints that are all activities with a straight way; False where one is not, or may not have been."""
+        """Publish hints that all have a straight way; False where one has none, or may not have been published."""
         letters: list[Letter] = []
         for hint in hints:
-            letter = self._letter(hint) if isinstance(hint, ActivityReady) and not hint.delay else None
+            letter = self._letter(hint)
             if letter is None:
                 return False
             letters.append(letter)
         return self.quick.push(letters)
 
-    def _letter(self, hint: ActivityReady) -> Letter | None:
+    def _letter(self, hint: Hint) -> Letter | None:
+        if isinstance(hint, RunFinished) or hint.delay:
+            return None
+        if isinstance(hint, TurnReady):
+            turn, options = self._app.tasks[TURN_TASK], {"task_id": uuid(), "headers": {}, "ignore_result": True}
+            return self.quick.letter(turn, hint.run.queue, options, (hint.run.run_id,)) if hint.run.queue else None
         task = self._app.tasks.get(hint.data["name"])
         if task is None or not self._is_id_only(task):
             return None
@@ -139,6 +144,8 @@ class CeleryDispatcher:
         if hint.delay:
             options["countdown"] = hint.delay
         self._send_quietly(producer, TURN_TASK, (hint.run.run_id,), hint.run, uuid(), options)
+        if hint.run.queue:
+            self.quick.learn(producer, self._app.tasks[TURN_TASK], hint.run.queue)
 
     def destination(self, run: RunRef) -> dict[str, Any]:
         """Return where a run's own messages go, as options of ``apply_async``: its queue, else its workflow's route."""

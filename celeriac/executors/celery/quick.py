@@ -1,4 +1,4 @@
-"""The short way of a message without arguments, an activity's or a start's, where nobody has a say in it.
+"""The short way of a message that brings nothing but ids, an activity's, a start's or a turn's, where nobody has a say in it.
 
 ``apply_async`` looks up routes, declares queues, asks whoever listens to its signals and prepares for a broken connection. For a
 message without arguments that is much of what a step costs, and nothing of it can come out otherwise the second time, unless
@@ -116,14 +116,16 @@ class QuickWays:
             way.envelope = Envelope.of(producer.channel, way.queue, body, way.options)
         self._line.open(producer.channel)
 
-    def letter(self, task: Any, queue: str | None, options: Mapping[str, Any]) -> Letter | None:
-        """Return the same message as a letter; None where there is no straight way for it, or none has been found yet."""
+    def letter(
+        self, task: Any, queue: str | None, options: Mapping[str, Any], args: tuple[Any, ...] = ()
+    ) -> Letter | None:
+        """Return a message as a letter; None where there is no straight way for it, or none has been found yet."""
         way = self._open_way(task, queue) if self._line.is_open else None
         if way is None or way.envelope is None:
             return None
-        message, headers = self._message(task, way, options)
+        message, headers = self._message(task, way, options, args)
         try:
-            return way.envelope.letter(headers, message.properties)
+            return way.envelope.letter(headers, message.properties, message.body if args else None)
         except TypeError:
             return None
 
@@ -136,11 +138,13 @@ class QuickWays:
             return False
         return True
 
-    def _message(self, task: Any, way: _Way, options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def _message(
+        self, task: Any, way: _Way, options: Mapping[str, Any], args: tuple[Any, ...] = ()
+    ) -> tuple[Any, dict[str, Any]]:
         """Return a message as Celery makes it, and its headers with the caller's."""
         described = {**way.limits, **{key: options[key] for key in options if key not in _MEANT_FOR_CELERY}}
         message = self._app.amqp.create_task_message(
-            options["task_id"], task.name, (), {}, reply_to=self._app.thread_oid, **described
+            options["task_id"], task.name, args, {}, reply_to=self._app.thread_oid, **described
         )
         return message, {**message.headers, **options["headers"]}
 

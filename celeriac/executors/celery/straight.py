@@ -8,7 +8,7 @@ What arrives is the message that kombu would have sent.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -43,14 +43,16 @@ def goes_straight(producer: Any, queue: str) -> bool:
 class Envelope:
     """What messages of one kind have in common.
 
-    :param message: body and how it is written.
+    :param message: a body without arguments, and how bodies are written.
     :param properties: how the body is encoded, and where it goes.
     :param key: the list.
+    :param write: writes another body.
     """
 
     message: Mapping[str, Any]
     properties: Mapping[str, Any]
     key: str
+    write: Callable[[Any], str]
 
     @classmethod
     def of(cls, channel: Any, queue: str, body: Any, options: Mapping[str, Any]) -> Self:
@@ -58,8 +60,14 @@ class Envelope:
 
         :param options: ``serializer``, ``priority`` and ``delivery_mode``.
         """
-        content_type, encoding, data = dumps(body, serializer=options["serializer"])  # type: ignore[no-untyped-call]
-        text, body_encoding = channel.encode_body(data, channel.body_encoding)
+        serializer, encode, into = options["serializer"], channel.encode_body, channel.body_encoding
+
+        def write(other: Any) -> str:
+            text: str = encode(dumps(other, serializer=serializer)[2], into)[0]  # type: ignore[no-untyped-call]
+            return text
+
+        content_type, encoding, data = dumps(body, serializer=serializer)  # type: ignore[no-untyped-call]
+        text, body_encoding = encode(data, into)
         priority = options.get("priority") or channel.default_priority
         properties = {
             "delivery_mode": options["delivery_mode"],
@@ -69,15 +77,17 @@ class Envelope:
         }
         placed = channel._get_message_priority({"properties": properties}, reverse=False)  # noqa: SLF001 - as kombu does
         message = {"body": text, "content-encoding": encoding, "content-type": content_type}
-        return cls(message, properties, channel._q_for_pri(queue, placed))  # noqa: SLF001
+        return cls(message, properties, channel._q_for_pri(queue, placed), write)  # noqa: SLF001
 
-    def letter(self, headers: Mapping[str, Any], properties: Mapping[str, Any]) -> Letter:
+    def letter(self, headers: Mapping[str, Any], properties: Mapping[str, Any], body: Any = None) -> Letter:
         """Return a message.
 
+        :param body: None for that of a message without arguments.
         :raises TypeError: a header that only kombu's JSON has a form for.
         """
         own = {**properties, **self.properties, "delivery_tag": uuid()}
-        return Letter(self.key, json.dumps({**self.message, "headers": headers, "properties": own}))
+        message = self.message if body is None else {**self.message, "body": self.write(body)}
+        return Letter(self.key, json.dumps({**message, "headers": headers, "properties": own}))
 
 
 class Line:
