@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -80,7 +81,7 @@ def _bars(made: Report, axes: Axes, cases: dict[str, Any], label: str, value: An
             label=made["peers"][name]["title"],
             color=_color(made, name),
         )
-    axes.set_xticks(range(len(cases)), [case["title"].replace(", ", ",\n") for case in cases.values()], fontsize=7)
+    axes.set_xticks(range(len(cases)), [textwrap.fill(case["title"], 15) for case in cases.values()], fontsize=7)
     axes.set_yscale("log")
     axes.set_ylabel(label)
     axes.legend(fontsize=7, frameon=False)

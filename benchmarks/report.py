@@ -42,8 +42,9 @@ def _section(made: Report, plots: Sequence[Path]) -> Iterator[str]:
 
 
 def _rounds(made: Report) -> str:
-    numbers = [len(each["rounds"]) for case in made["cases"].values() for each in case["peers"].values()]
-    return f"Medians over {max(numbers, default=0)} interleaved rounds ({min(numbers, default=0)} for the slow peers)."
+    numbers = [sum(map(bool, each["rounds"])) for case in made["cases"].values() for each in case["peers"].values()]
+    most, least = max(numbers, default=0), min(numbers, default=0)
+    return f"Medians over {most} interleaved rounds{f' ({least} for some cases and peers)' if least < most else ''}."
 
 
 def _configurations(reports: Sequence[Report]) -> Iterator[str]:

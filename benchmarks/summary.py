@@ -47,19 +47,45 @@ def report(
 
 
 def merged(reports: Sequence[Report]) -> list[Report]:
-    """Return one report a setting: of runs of the same one the cases are put together, a case that was run again as it was last."""
+    """Return one report a setting: of runs of the same one the cases are put together, the rounds of a case that was run again too.
+
+    Ratios stay those of peers in the same round.
+    """
     made: dict[tuple[Any, ...], Report] = {}
     for each in reports:
         key = tuple(each["setting"].values())
         whole = made.setdefault(key, {**each, "cases": {}, "peers": {}, "servers": {}, "missing": {}})
-        for part in ("cases", "peers", "servers", "missing"):
+        for part in ("peers", "servers", "missing"):
             whole[part] |= each[part]
+        for name, case in each["cases"].items():
+            before = whole["cases"].get(name)
+            whole["cases"][name] = case if before is None else _together(CASES[name], before, case)
     order = list(CASES)
     for whole in made.values():
         whole["missing"] = {name: gone for name, gone in whole["missing"].items() if name not in whole["peers"]}
         whole["cases"] = dict(sorted(whole["cases"].items(), key=lambda case: order.index(case[0])))
         whole["peers"] = {name: whole["peers"][name] for name in PEERS if name in whole["peers"]}
     return list(made.values())
+
+
+def _together(case: Case, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Put the rounds of a case together; whoever did not take part in one of its runs has empty rounds there."""
+    runs = [{name: each["rounds"] for name, each in one["peers"].items()} for one in (first, second)]
+    lengths = [max(map(len, run.values()), default=0) for run in runs]
+    names = dict.fromkeys([*first["peers"], *second["peers"]])
+    samples = {
+        name: [
+            sample
+            for run, length in zip(runs, lengths, strict=True)
+            for sample in (run.get(name, []) + [{}] * length)[:length]
+        ]
+        for name in names
+    }
+    counted = {
+        name: second["peers"].get(name, {}).get("counted") or first["peers"].get(name, {}).get("counted") or {}
+        for name in names
+    }
+    return _case(Found(case, samples, counted))
 
 
 def _case(found: Found) -> dict[str, Any]:

@@ -140,6 +140,24 @@ def test_each_case_asks_for_something_that_its_peers_offer(case: Case) -> None:
     assert all(goal.against in {None, *PEERS} for goal in case.goals)
 
 
+def test_runs_of_one_case_become_one_with_the_ratios_of_peers_in_the_same_round() -> None:
+    case = CASES["signal"]
+
+    def run(samples: dict[str, list[float]]) -> summary.Report:
+        made = Found(case, {name: [{case.figure: each} for each in found] for name, found in samples.items()})
+        peers = [PEERS[name] for name in samples]
+        return summary.report([made], setting=Setting("postgresql"), peers=peers, missing={}, servers={})
+
+    first = run({"celeriac": [10.0, 20.0, 30.0], "dbos": [20.0, 40.0, 60.0]})
+    (whole,) = summary.merged([first, run({"celeriac": [8.0, 9.0], "temporal": [80.0, 90.0]})])
+    found = whole["cases"]["signal"]["peers"]
+    assert found["celeriac"]["median"] == {case.figure: 10.0}
+    assert (found["dbos"]["ratio"], found["dbos"]["median"]) == (0.5, {case.figure: 40.0})
+    assert (found["temporal"]["ratio"], found["temporal"]["median"]) == (0.1, {case.figure: 85.0})
+    (goal,) = [each for each in whole["cases"]["signal"]["goals"] if each["against"] is None]
+    assert (goal["value"], goal["met"]) == (10.0, True)
+
+
 def test_runs_of_one_setting_become_one_report() -> None:
     def run(case: str, peers: list[str], store: str, count: int) -> summary.Report:
         made = Found(replace(CASE, name=case), {name: [{"activities_per_second": float(count)}] for name in peers})
@@ -154,7 +172,12 @@ def test_runs_of_one_setting_become_one_report() -> None:
     again, other = run("signal", ["celeriac"], "postgresql", 3), run("signal", ["celeriac"], "sqlite", 4)
     whole, apart = summary.merged([first, second, again, other])
     assert list(whole["cases"]) == ["chains-10", "signal"]
-    assert whole["cases"]["signal"] == again["cases"]["signal"]
+    peers = whole["cases"]["signal"]["peers"]
+    assert [peers[name]["rounds"] for name in peers] == [
+        [{"activities_per_second": 1.0}, {"activities_per_second": 3.0}],
+        [{"activities_per_second": 1.0}, {}],
+    ]
+    assert whole["cases"]["chains-10"] == second["cases"]["chains-10"]
     assert list(whole["peers"]) == ["celeriac", "dbos"]
     assert (whole["missing"], whole["servers"]) == ({}, {"postgresql": "one"})
     assert apart["cases"] == other["cases"]
