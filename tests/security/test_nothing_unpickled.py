@@ -104,6 +104,7 @@ def test_nothing_asks_for_a_serializer() -> None:
     assert asked == [  # reads what the app says, and serializes what it says so
         ("executors/celery/quick.py", "task_serializer"),
         ("executors/celery/straight.py", "serializer"),
+        ("executors/celery/straight.py", "serializer"),
     ]
 
 
