@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from celeriac.errors import TurnAbandoned
@@ -41,12 +41,11 @@ class _Watched:
         self.cpu_limit = cpu_limit
         self.wall_limit = wall_limit
         self.wall = self.cpu = 0.0
-        self.clock: int | None = None
+        # Asked for by the thread itself: nobody may ask for the clock of a thread that has ended.
+        self.clock = _cpu_clock(self.ident)
         self.stack: list[str] | None = None
 
     def overdue(self) -> bool:
-        if self.taken is None:
-            self.clock = _cpu_clock(self.ident)
         taken = self.steps()
         if taken != self.taken:
             self.taken, self.wall = taken, time.monotonic()
@@ -139,8 +138,9 @@ class Watchdog:
             sleep(1 / LOOKS_PER_SECOND)
             idle = 0 if self._watched else idle + 1
             for watched in list(self._watched.values()):
-                if watched.overdue() and watched.ident in self._watched:
-                    watched.strike()
+                with suppress(OSError):  # the clock of a thread that has ended since
+                    if watched.overdue() and watched.ident in self._watched:
+                        watched.strike()
         self._looking = False
         if self._watched:  # a turn that began in between took this thread for one that goes on
             self._start()
