@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,6 +19,25 @@ from celeriac.testing.simulate.judging import ALLOW
 from celeriac.testing.simulate.programs import BRANCHES, LEAVES, walk
 from celeriac.testing.simulate.trace import SHOWN
 from tests.simulation.mutants import MUTANTS
+
+HANGS_AFTER = 50.0
+"""Seconds after which a process of a search is taken to hang: it tells where, and ends, which the search reports."""
+_searching: list[bool] = []
+
+
+def _tell_where_it_hangs() -> None:
+    if _searching:
+        faulthandler.dump_traceback_later(HANGS_AFTER, exit=True, file=sys.__stderr__)
+
+
+os.register_at_fork(after_in_child=_tell_where_it_hangs)
+
+
+@pytest.fixture(autouse=True)
+def no_process_hangs_unseen() -> Iterator[None]:
+    _searching.append(True)
+    yield
+    _searching.clear()
 
 
 @pytest.fixture(scope="module")
