@@ -13,6 +13,6 @@ app.conf.task_default_queue = "careless"
 durable = Celeriac(app, store=os.environ["EDGE_STORE"])
 
 
-@durable.activity(timeout=7200)
+@app.task(time_limit=7200)
 def encode(film: str) -> str:
     return film

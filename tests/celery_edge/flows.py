@@ -75,16 +75,12 @@ async def told(ctx: WorkflowContext, activity: str, args: list[Any], options: di
 
 
 @durable.workflow
-async def many(ctx: WorkflowContext, activity: str, calls: list[list[Any]]) -> list[Any]:
+async def many(
+    ctx: WorkflowContext, activity: str, calls: list[list[Any]], options: dict[str, Any] | None = None
+) -> list[Any]:
     """Run one activity many times, side by side."""
-    return list(await asyncio.gather(*(ctx.execute_activity(activity, *args) for args in calls)))
-
-
-@durable.workflow
-async def many_there(ctx: WorkflowContext, activity: str, calls: list[list[Any]], queue: str) -> list[Any]:
-    """Do the same in another queue."""
-    there = durable.options(activity, queue=queue)
-    return list(await asyncio.gather(*(ctx.execute_activity(there, *args) for args in calls)))
+    each = durable.options(activity, **(options or {}))
+    return list(await asyncio.gather(*(ctx.execute_activity(each, *args) for args in calls)))
 
 
 def toiling(key: str) -> str:

@@ -14,9 +14,12 @@ from billiard.einfo import ExceptionInfo
 from celery import Celery, Signature, Task, signals
 from celery.exceptions import Ignore
 from kombu import Exchange, Producer, Queue
+from kombu.transport.redis import Channel as RedisChannel
+from kombu.transport.redis import SentinelChannel
 
 from celeriac import Celeriac, WorkflowContext
 from celeriac.executors.celery.leaving import BriefInfo, LeftOpen
+from celeriac.executors.celery.oneredis import is_on_one_redis
 from celeriac.executors.celery.quick import QuickWays
 from celeriac.executors.celery.straight import Letter, Line
 from celeriac.orchestrator.model import RunRef
@@ -519,3 +522,28 @@ def test_a_delayed_turn_goes_celery_s_own_way(app: Celery, client: Any, passed_o
     assert passed_on == []
     assert [json.loads(each)["headers"]["eta"] is not None for each in client.lrange("celery", 0, -1)] == [True] * 3
     client.delete("celery")
+
+
+def test_a_task_with_a_sender_of_its_own_is_no_workflow(redis_url: str, client: Any, short_ways: list[bool]) -> None:
+    class Mailing(Task):  # type: ignore[misc]
+        sender = "shop@example.com"
+
+    app = quick_app(redis_url, task_cls=Mailing)
+    durable = Celeriac(app, store="memory://")
+    durable.activity(name="quick.charge")(charge)
+
+    publish(app, 1, 2)
+
+    assert short_ways == [False, True]
+    assert len(messages(client)) == 2
+    app.close()
+
+
+def test_only_kombu_s_own_channel_is_known_by_its_private_parts(app: Celery) -> None:
+    class Other(RedisChannel):
+        pass
+
+    with app.connection_for_write() as connection:
+        assert is_on_one_redis(connection.default_channel)
+    assert not is_on_one_redis(object.__new__(Other))
+    assert not is_on_one_redis(object.__new__(SentinelChannel))

@@ -137,7 +137,7 @@ def test_a_worker_tells_of_settings_that_would_break_the_promises(start_worker: 
     careless = "tests.celery_edge.careless"
     first = start_worker(app=careless, concurrency=1)
     first.says(
-        "activity 'tests.celery_edge.careless.encode' may take 7200 s, but after 3600 s Redis delivers its message again; set "
+        "task 'tests.celery_edge.careless.encode' may take 7200 s, but after 3600 s Redis delivers its message again; set "
         "app.conf.broker_transport_options = {'visibility_timeout': 8640}"
     )
     second = start_worker("-n", "second@there", app=careless, concurrency=1)

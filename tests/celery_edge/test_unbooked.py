@@ -189,7 +189,7 @@ def test_a_worker_that_stops_puts_back_the_hints_that_it_has_not_come_to(
     """
     key, queue = uuid.uuid4().hex, "put-back"
     first: Worker = start_worker("-Q", queue, "--without-celeriac", concurrency=1)
-    started = flows.many_there.apply_async((f"{HERE}.gated", [[key]] * 10, queue), queue=queue)
+    started = flows.many.apply_async((f"{HERE}.gated", [[key]] * 10, {"queue": queue}), queue=queue)
     ledger.has(key, 1)
     broker: redis.Redis = redis.Redis.from_url(edge_env["EDGE_BROKER"], decode_responses=True)
     eventually(lambda: broker.llen(queue), lambda waiting: waiting == 5)  # one runs, four are held

@@ -174,14 +174,17 @@ def test_a_redis_that_throws_messages_away(practice: Practice, redis_url: str) -
     assert warnings == ["maxmemory-policy is allkeys-lru: a full Redis throws messages away"]
 
 
-def test_an_activity_that_may_outlive_its_message(practice: Practice) -> None:
+def test_a_task_that_may_outlive_its_message(practice: Practice) -> None:
     def encode(film: str) -> str:
         return film
 
-    practice.durable.activity(name="shop.encode", timeout=7200)(encode)
+    practice.durable.app.task(name="shop.encode", time_limit=7200)(encode)
+    practice.durable.activity(name="shop.render", timeout=10_000)(
+        encode
+    )  # its attempts' messages are not delivered again
     _, _, mends = practice.examine()
     assert practice.found("broker", "warn") == [
-        "activity 'shop.encode' may take 2 h; after 1 h Redis delivers its message again"
+        "task 'shop.encode' may take 2 h; after 1 h Redis delivers its message again"
     ]
     assert "app.conf.broker_transport_options = {'visibility_timeout': 8640}" in mends
 

@@ -40,7 +40,7 @@ KEPT: Final = 5.0
 ALLOWED: Final = 400
 """Bytes that the worker may grow by for each run that waits or has passed."""
 CACHED: Final = 150_000_000
-"""Bytes that its processes' caches of live runs may take, which fill up meanwhile: 1,000 runs in each of two, some 60 kB each."""
+"""Bytes for caches of live runs, for what awaits the garbage collector, and for pages that children no longer share."""
 
 
 class Overload:

@@ -12,6 +12,7 @@ from psycopg import errors
 from sqlalchemy.engine import make_url
 
 from celeriac.stores.sql.postgres.direct import Direct
+from celeriac.stores.sql.transactions import Session
 from tests.servers import PostgresServer
 
 ECHO = Direct("SELECT %(a)s::bigint, %(b)s::text, %(a)s::bigint > 1, '100%%'", wants_now=False)
@@ -142,3 +143,13 @@ def test_a_signal_strikes_while_the_server_is_at_work(connection: psycopg.Connec
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_statement_is_told_of_before_it_runs_whichever_way_it_goes(connection: psycopg.Connection[Any]) -> None:
+    told: list[str] = []
+    boom = Direct("SELECT CAST(%(b)s::text AS int)", wants_now=False)
+    session = Session(connection, lambda: 0, told.append)
+    assert [session.row(boom, {"b": "1"}) for _ in range(3)] == [(1,), [1], [1]]
+    with pytest.raises(errors.InvalidTextRepresentation):
+        session.row(boom, {"b": "one"})
+    assert told == [boom.text] * 4

@@ -7,6 +7,7 @@ from typing import Any
 from celery import bootsteps
 
 from celeriac.executors.celery.keptclient import keep_client
+from celeriac.executors.celery.oneredis import is_on_one_redis
 
 
 class ConsumeLightly(bootsteps.StartStopStep):
@@ -19,7 +20,7 @@ class ConsumeLightly(bootsteps.StartStopStep):
         """Look at the channel of a new connection."""
         channel = consumer.task_consumer.channel
         keep_client(channel)
-        if type(channel).__module__ == "kombu.transport.redis":
+        if is_on_one_redis(channel):
             from celeriac.executors.celery.unbooked import keep_no_books  # noqa: PLC0415 - it brings kombu's modules for Redis
 
             keep_no_books(channel)

@@ -161,7 +161,8 @@ class CeleryDispatcher:
         name, task = hint.data["name"], self._app.tasks.get(hint.data["name"])
         options = {**self._options(hint, task, own), "producer": producer}
         args, kwargs = hint.data.get("args", ()), hint.data.get("kwargs", {})
-        if task is not None and own is None and self._is_id_only(task):
+        brings_ids = task is not None and own is None and self._is_id_only(task)
+        if brings_ids:
             if not hint.delay and self.quick.publish(producer, task, hint.queue, options):
                 return
             args, kwargs = (), {}
@@ -171,7 +172,7 @@ class CeleryDispatcher:
             send(*prefix, *_values(args, kwargs), **options)
         except EncodeError:  # a set or the like, which only the tagged form carries
             send(*prefix, args, kwargs, **options)
-        if task is not None and not args and not kwargs:
+        if brings_ids:
             self.quick.learn(producer, task, hint.queue)
 
     @staticmethod

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import states
-from celery.utils.saferepr import saferepr as safe_repr
+from celery.utils.saferepr import saferepr
 
 from celeriac.executors.celery import events
 from celeriac.orchestrator.model import Run
@@ -74,5 +74,5 @@ def end_here(runtime: CeleryRuntime, closed: Run, last: QuietMessage) -> None:
     if ended is None:
         events.ended(app, hostname, task_id, "task-succeeded", result=shown, runtime=took)
     elif ended.state == states.FAILURE:
-        told = {"exception": safe_repr(ended.retval), "traceback": result.traceback}
+        told = {"exception": saferepr(ended.retval), "traceback": result.traceback}
         events.ended(app, hostname, task_id, "task-failed", **told)

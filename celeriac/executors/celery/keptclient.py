@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from celeriac.executors.celery.oneredis import is_on_one_redis
+
 _MARK: Final = "_celeriac_keeps_client"
-_REDIS: Final = ("kombu.transport.redis", "Channel")
-"""The class that is meant, and none that derives from it. It is not imported for processes whose broker is another."""
 
 
 def keep_client(channel: Any) -> None:
     """Have a channel keep its client for as long as it has the same pool of connections; any other channel is left as it is."""
-    kind = type(channel)
-    if (kind.__module__, kind.__qualname__) != _REDIS or channel.__dict__.get(_MARK):
+    if not is_on_one_redis(channel) or channel.__dict__.get(_MARK):
         return
     make = channel._create_client  # noqa: SLF001 - there is no door
     kept: dict[str, Any] = {}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from celery import Celery
 
 from celeriac.executors.celery import forks
-from celeriac.executors.celery.registry import OPTIONS
 
 if TYPE_CHECKING:
     from celeriac.executors.celery.runtime import CeleryRuntime
@@ -42,9 +41,9 @@ def _limits(app: Celery, is_workflow: Callable[[str], bool]) -> Iterator[tuple[f
     for name, task in app.tasks.items():
         if name.startswith("celery.") or is_workflow(name):
             continue
-        limit = getattr(getattr(task, OPTIONS, None), "start_to_close", None) or task.time_limit
-        if limit:
-            yield float(limit), f"activity {name!r}"
+        # Of a task by itself: the messages of attempts are not booked (see ``unbooked``), so that their timeouts don't matter.
+        if task.time_limit:
+            yield float(task.time_limit), f"task {name!r}"
     for setting in ("task_time_limit", "task_soft_time_limit"):
         if app.conf[setting]:
             yield float(app.conf[setting]), f"a task ({setting})"

@@ -54,7 +54,9 @@ class _Way:
 
 @runtime_checkable
 class Sends(Protocol):
-    """A task whose ``apply_async`` does more than send a message."""
+    """A workflow's task, whose ``apply_async`` does more than send a message."""
+
+    celeriac_fn: Any
 
     def sender(self) -> Any:
         """Return what sends one: a partial of Celery's own ``apply_async``."""

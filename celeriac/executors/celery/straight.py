@@ -16,7 +16,8 @@ from celery import Celery
 from kombu.serialization import dumps
 from kombu.utils.uuid import uuid
 
-_REDIS: Final = ("kombu.transport.redis", "Channel")
+from celeriac.executors.celery.oneredis import is_on_one_redis
+
 MOST: Final = 200
 """How many messages one command pushes: a few hundred kilobytes."""
 
@@ -33,7 +34,7 @@ def goes_straight(producer: Any, queue: str) -> bool:
     """Whether a producer's messages to a queue end up as texts in a list of Redis, and nobody has a hand in how."""
     channel = producer.channel
     kind = type(channel)
-    if (kind.__module__, kind.__qualname__) != _REDIS or queue in (getattr(channel, "_expires", None) or ()):
+    if not is_on_one_redis(channel) or queue in (getattr(channel, "_expires", None) or ()):
         return False
     own = (type(producer).publish, kind.basic_publish, kind._put)  # noqa: SLF001 - what is gone around
     return all(each.__module__.startswith("kombu.") and not hasattr(each, "__wrapped__") for each in own)

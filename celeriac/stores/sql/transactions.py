@@ -59,19 +59,19 @@ class Session:
 
     def execute(self, statement: Statement | Raw, values: Mapping[str, Any]) -> int:
         """Run a statement and return how many rows it changed."""
+        self._begin(statement)
         self._execute(statement, self._with_now(statement, values))
         count: int = self.cursor.rowcount
         return count
 
     def rows(self, statement: Statement | Raw, values: Mapping[str, Any]) -> list[Row]:
         """Run a statement and return its rows."""
+        self._begin(statement)
         values = self._with_now(statement, values)
         found: list[Row] | None = statement.rows(self.connection, values)
         if found is None:
             self._execute(statement, values)
             found = self.cursor.fetchall()
-        elif self._trace is not None:
-            self._trace(statement.text)
         return found
 
     def row(self, statement: Statement | Raw, values: Mapping[str, Any]) -> Row | None:
@@ -82,9 +82,11 @@ class Session:
     def _with_now(self, statement: Statement | Raw, values: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**values, NOW: self._clock()} if statement.wants_now else values
 
-    def _execute(self, statement: Statement | Raw, values: Mapping[str, Any]) -> None:
+    def _begin(self, statement: Statement | Raw) -> None:
         if self._trace is not None:
             self._trace(statement.text)
+
+    def _execute(self, statement: Statement | Raw, values: Mapping[str, Any]) -> None:
         self.cursor.execute(statement.text, statement.bind(values))
 
     def each(self, statement: Statement, many: Sequence[Mapping[str, Any]]) -> None:
