@@ -361,13 +361,13 @@ class Engine:
                 )
             except BaseException as error:
                 self._discard(view.run.run_id, live)
-                if isinstance(error, (Held, UnreadableHistory)):
+                held = isinstance(error, (Held, UnreadableHistory))
+                if held or isinstance(error, (KeyboardInterrupt, *self._interrupts)):
                     unfinished = self._salvage(view, definition, token, origin, work, error) if work.done else None
-                    if unfinished is not None:
+                    if unfinished is None:
+                        self._keep_outcomes(view.run, work.unused())
+                    elif held:
                         return unfinished
-                    self._keep_outcomes(view.run, work.unused())
-                elif isinstance(error, (KeyboardInterrupt, *self._interrupts)) and work.done:
-                    self._salvage(view, definition, token, origin, work, error)
                 raise
             if not isinstance(outcome, _Refused):
                 if outcome in (TurnOutcome.DISCARDED, TurnOutcome.BLOCKED):
@@ -376,8 +376,8 @@ class Engine:
             work.again()
             # Closing was refused: take the turn again with the unseen signals in front of what closed it, or with it.
             self._discard(view.run.run_id, live)
-            fresh = self.store.read_turn(view.run.run_id, known=None)
-            if fresh is None or (fresh.run.epoch, fresh.run.version) != (view.run.epoch, view.run.version):
+            fresh = self._unmoved(view)
+            if fresh is None:
                 return TurnOutcome.DISCARDED
             view, order = fresh, signals_first(order, fresh.inbox, outcome.closed_by)
 
@@ -433,31 +433,48 @@ class Engine:
         """Commit the steps before the one that can't be carried out, with the outcomes of the local activities in them.
 
         The outcome that opens this step goes into the inbox, so that the next turn, which will be held there, finds it and
-        calls nothing again. Signals and the like that have come in meanwhile are left to it.
+        calls nothing again. Signals and the like that have come in meanwhile are left to it; steps that would close the run
+        over them are not committed.
+
+        :returns: None where nothing was committed; then all outcomes are among the unused.
         """
-        last, live = work.undo_last(), None
+        last, live, committed = work.undo_last(), None, False
         _LOG.debug("keeping what local activities of %s have done", view.run.workflow_id, exc_info=error)
         try:
-            fresh = self.store.read_turn(view.run.run_id, known=None)
-            if fresh is None or (fresh.run.epoch, fresh.run.version) != (view.run.epoch, view.run.version):
-                return None
-            live = self._live(fresh, definition)
-            if live is None:
-                return None
-            turn = Turn(fresh, live, self.definitions, self._limits, origin)
-            known = {item.number for item in view.inbox}
-            with self.watchdog.watching(live.steps):
-                turn.take_all(fresh, as_it_came([item for item in fresh.inbox if item.number in known]))
-            work.carry_out(turn)
-            outcome = self.store.commit(turn.commit(turn_token=token, leave_due=not turn.closed))
+            fresh = self._unmoved(view)
+            live = None if fresh is None else self._live(fresh, definition)
+            if fresh is not None and live is not None:
+                turn = Turn(fresh, live, self.definitions, self._limits, origin)
+                known = {item.number for item in view.inbox}
+                with self.watchdog.watching(live.steps):
+                    turn.take_all(fresh, as_it_came([item for item in fresh.inbox if item.number in known]))
+                work.carry_out(turn)
+                committed = self._commit_salvaged(turn, token, view.run.inbox_seq)
         except (Held, UnreadableHistory):
-            return None
+            pass
         finally:
             self._discard(view.run.run_id, live)
-        if outcome is not CommitOutcome.COMMITTED:
+        if not committed:
+            work.put_back(last)
             return None
         self._keep_outcomes(view.run, [*([] if last is None else [last]), *work.unused()])
         return _Unfinished(ref_of(view.run, WorkflowStatus.RUNNING))
+
+    def _commit_salvaged(self, turn: Turn, token: str, seen: int) -> bool:
+        """Commit what was salvaged, unless it closes the run over anything but what the turn has taken."""
+        if turn.closes_over:
+            return False
+        if turn.closed:
+            turn.seen = seen
+        commit = turn.commit(turn_token=token, leave_due=not turn.closed)
+        return self.store.commit(commit) is CommitOutcome.COMMITTED
+
+    def _unmoved(self, view: TurnView) -> TurnView | None:
+        """Read the whole run once more; None if it is gone, or no longer at the view's version."""
+        fresh = self.store.read_turn(view.run.run_id, known=None)
+        if fresh is None or (fresh.run.epoch, fresh.run.version) != (view.run.epoch, view.run.version):
+            return None
+        return fresh
 
     def _keep_outcomes(self, run: Run, outcomes: Sequence[LocalEvent]) -> None:
         """Put outcomes that can't be recorded yet into the inbox, so that nothing is called again."""
@@ -488,8 +505,8 @@ class Engine:
             cached.live.discard()
             cached = None
         if cached is None and not view.complete:
-            fresh = self.store.read_turn(run.run_id, known=None)
-            if fresh is None or (fresh.run.epoch, fresh.run.version) != (run.epoch, run.version):
+            fresh = self._unmoved(view)
+            if fresh is None:
                 return None
             view = fresh
         if run.turns > 0:
@@ -518,15 +535,12 @@ class Engine:
     def _committed(self, turn: Turn, commit: Commit) -> None:
         passing(CrashPoint.AFTER_COMMIT)
         run = turn.run
-        if turn.closed:
-            turn.live.discard()
-        else:
-            turn.live.version = turn.version
-            self.cache.put(run.run_id, CachedRun(run.epoch, turn.live))
-        ref = ref_of(run, commit.status)
-        passing(CrashPoint.BEFORE_PUBLISH)
-        self.publish(_hints(ref, commit, run))
-        passing(CrashPoint.AFTER_PUBLISH)
+        try:
+            passing(CrashPoint.BEFORE_PUBLISH)
+            self.publish(_hints(ref_of(run, commit.status), commit, run))
+            passing(CrashPoint.AFTER_PUBLISH)
+        finally:  # the next in line is at work while this process tidies up
+            self._retain(turn)
         timers = [task.due_at for task in commit.tasks if task.kind is TaskKind.TIMER and task.due_at is not None]
         if timers:
             self.dispatcher.expect(min(timers))
@@ -538,6 +552,14 @@ class Engine:
                 turn.version,
             )
         self._call_hooks(turn)
+
+    def _retain(self, turn: Turn) -> None:
+        """Keep a run in memory for its next turn, if there is to be one."""
+        if turn.closed:
+            turn.live.discard()
+        else:
+            turn.live.version = turn.version
+            self.cache.put(turn.run.run_id, CachedRun(turn.run.epoch, turn.live))
 
     @property
     def hooks(self) -> Hooks:

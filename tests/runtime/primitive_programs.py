@@ -265,6 +265,55 @@ async def group_cancelled(note: Note) -> Any:
     return [repr(each) for each in outcome], second.cancelling()
 
 
+async def late(note: Note, length: float) -> None:
+    """Fail some time after the request to stop."""
+    try:
+        await asyncio.sleep(100)
+    except asyncio.CancelledError:
+        await asyncio.sleep(length)
+        note("fails late")
+        raise ValueError("late") from None
+
+
+@program  # seed 7093069 of the simulator: the cleanup was cancelled
+async def group_failing_after_a_timeout(note: Note) -> Any:
+    try:
+        async with timeout(1), TaskGroup() as group:
+            group.create_task(late(note, 1))
+    except* ValueError as failed:
+        note(repr(failed.exceptions))
+    await job(note, "cleanup", 1)
+    return asyncio.current_task().cancelling()  # type: ignore[union-attr]
+
+
+@program
+async def group_failing_in_a_failing_group(note: Note) -> Any:
+    try:
+        async with TaskGroup() as outer:
+            outer.create_task(job(note, "outer", 1, KeyError("outer")))
+            async with TaskGroup() as inner:
+                inner.create_task(late(note, 1))
+    except* (KeyError, ValueError) as failed:
+        note(repr(failed.exceptions))
+    await job(note, "cleanup", 1)
+    return asyncio.current_task().cancelling()  # type: ignore[union-attr]
+
+
+@program
+async def group_failing_in_a_task_that_is_cancelled(note: Note) -> Any:
+    async def grouped() -> None:
+        try:
+            async with timeout(10), TaskGroup() as group:
+                group.create_task(late(note, 1))
+        except* ValueError:
+            await job(note, "cleanup", 1)
+
+    task = asyncio.create_task(grouped())
+    await asyncio.sleep(1)
+    task.cancel()
+    return repr(await gather(task, return_exceptions=True))
+
+
 @program
 async def group_nested(note: Note) -> Any:
     try:

@@ -16,7 +16,7 @@ from celeriac.executors.local import JumpingClock, LocalExecutor
 from celeriac.orchestrator.context import WorkflowContext
 from celeriac.orchestrator.definition import Registry, WorkflowDefinition, WorkflowSettings
 from celeriac.orchestrator.executor import WorkflowHandle
-from celeriac.orchestrator.model import micros
+from celeriac.orchestrator.model import Commit, CommitOutcome, micros
 from celeriac.orchestrator.replay import replay
 from celeriac.orchestrator.status import WorkflowStatus
 from celeriac.stores.memory import InMemoryStore
@@ -266,3 +266,70 @@ def test_so_is_one_that_signals_cancel_that_are_taken_together() -> None:  # by 
         "activity_canceled step#2",
         "workflow_completed -> 'canceled'",
     ]
+
+
+class Struck(InMemoryStore):
+    """A store whose first commit that would close a run and comes too late, or any, is the last thing before Ctrl-C."""
+
+    struck = False
+    comes_too_late = True
+
+    def commit(self, commit: Commit) -> CommitOutcome:
+        if commit.status.open or self.struck:
+            return super().commit(commit)
+        self.struck = True
+        if self.comes_too_late:
+            assert super().commit(commit) is CommitOutcome.INBOX_MOVED
+        raise KeyboardInterrupt
+
+
+def test_what_is_saved_of_a_turn_that_was_struck_does_not_close_over_a_signal() -> None:  # seed 7043977
+    done: list[int] = []
+
+    def call() -> None:
+        done.append(1)
+        stage.handle.signal("late", 1)
+
+    async def calls(ctx: WorkflowContext) -> None:
+        await ctx.execute_local_activity(call)
+
+    stage = Stage(calls, store=Struck)
+    with pytest.raises(KeyboardInterrupt):
+        stage.turn()
+    assert stage.handle.status() is WorkflowStatus.RUNNING
+    stage.executor.drive()
+    assert stage.story() == [
+        "signal_received late(1) early",
+        "local_activity_completed call#1() -> None",
+        "workflow_completed -> None",
+    ]
+    assert done == [1]
+
+
+def test_nor_over_one_that_the_turn_had_put_in_front_of_what_closes_the_run() -> None:  # by looking, not by a seed
+    class StruckAtOnce(Struck):
+        comes_too_late = False
+
+    done: list[int] = []
+
+    def call() -> None:
+        done.append(1)
+
+    async def calls(ctx: WorkflowContext) -> list[Any]:
+        asked: list[Any] = []
+        ctx.on_signal("ask", asked.append)
+        await ctx.execute_activity(STEP)
+        if asked:
+            await ctx.execute_local_activity(call)
+        return asked
+
+    stage = Stage(calls, store=StruckAtOnce)
+    stage.turn()
+    stage.end(1)
+    stage.handle.signal("ask", 1)
+    with pytest.raises(KeyboardInterrupt):
+        stage.turn()
+    assert stage.handle.status() is WorkflowStatus.RUNNING
+    stage.executor.drive()
+    assert stage.handle.result() == [1]
+    assert done == [1]

@@ -64,6 +64,11 @@ def test_a_run_may_be_ended_before_its_first_turn_and_then_answers_no_question(s
     assert told(simulate([seed], store=LightStore)) == []
 
 
+def test_a_group_that_has_failed_may_do_so_although_it_is_canceled_while_it_waits_for_the_others() -> None:
+    """Another 100,000 schedules were reported for that: the model took it for a broken promise."""
+    assert told(simulate([7053681], store=LightStore)) == []
+
+
 def test_every_kind_of_trouble_was_met_and_three_of_them_a_schedule(report: Report) -> None:
     assert set(report.faults) == set(Fault)
     assert report.faults.total() / report.schedules >= 3

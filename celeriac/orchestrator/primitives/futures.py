@@ -7,10 +7,11 @@ tasks in sets, and cancel or await them in a loop over it.
 from __future__ import annotations
 
 import asyncio
+import types
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Generator
     from contextvars import Context
 
     from celeriac.orchestrator.primitives.running import DeterministicLoop
@@ -39,7 +40,7 @@ class WorkflowTask(asyncio.Task[T]):
 
     Requests to cancel are counted here and not by asyncio, because since Python 3.13 asyncio takes a request
     that has not been delivered back when ``uncancel()`` reaches zero, and before it did not. Here it is not
-    taken back.
+    taken back, but by those who call :func:`forget_cancel`.
 
     :ivar number: counts the futures and tasks of this loop in the order of their making, from 1.
     """
@@ -82,3 +83,24 @@ class WorkflowTask(asyncio.Task[T]):
         if self._cancels > 0:
             self._cancels -= 1
         return self._cancels
+
+
+async def forget_cancel(task: asyncio.Task[Any]) -> None:
+    """Let a request to cancel the running task that was taken back before it was delivered come to nothing.
+
+    A task group that fails while its parent is being cancelled repeats the request, for the parent's next await. Whoever made it,
+    a timeout or an outer group, takes it back on the way out; left alone it would strike whatever is awaited next.
+    """
+    if task.cancelling() > 0 or not task._must_cancel:  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio's own mark
+        return
+    try:
+        await _next_round()
+    except asyncio.CancelledError:
+        if task.cancelling() > 0:  # somebody else has asked meanwhile
+            task.uncancel()
+            task.cancel()
+
+
+@types.coroutine
+def _next_round() -> Generator[None, None, None]:
+    yield

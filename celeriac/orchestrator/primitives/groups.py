@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from celeriac.orchestrator.primitives.futures import forget_cancel
 from celeriac.orchestrator.primitives.ordered import OrderedSet
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ async def leave(
         cancelled = await _all_done(self) or cancelled
         if self._base_error is not None:
             raise self._base_error
+        if self._parent_cancel_requested and self._parent_task.uncancel() == 0:
+            cancelled = None
+            await forget_cancel(self._parent_task)
         _settle(self, exc, cancelled)
     finally:
         # Exceptions hold tracebacks, those hold frames, and one of them holds this group.
@@ -100,8 +104,6 @@ async def _all_done(self: Group) -> asyncio.CancelledError | None:
 def _settle(self: Group, exc: BaseException | None, cancelled: BaseException | None) -> None:
     """Raise what the group ends with, if it does not end well."""
     parent = self._parent_task
-    if self._parent_cancel_requested and parent.uncancel() == 0:
-        cancelled = None
     errors = list(self._errors)
     if cancelled is not None and not errors:
         raise cancelled

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from celeriac.orchestrator.primitives.futures import forget_cancel
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
@@ -39,7 +41,9 @@ async def leave(
         self._state = _State.EXITED
         return
     self._state = _State.EXPIRED
-    if self._task.uncancel() > self._cancelling or exc_val is None:
+    others = self._task.uncancel() > self._cancelling
+    await forget_cancel(self._task)
+    if others or exc_val is None:
         return  # someone else cancels the task, too, and that goes on; or the code has dealt with it
     if isinstance(exc_val, asyncio.CancelledError):
         raise TimeoutError from exc_val

@@ -59,11 +59,20 @@ class Judge:
         return ALLOW[node["kind"]](self, node, end, may)
 
     def may_outlive_cancel(self, tree: Node) -> bool:
-        """Say whether a program may come to another end than canceled although its cancellation was delivered."""
+        """Say whether a program may come to another end than canceled although its cancellation was delivered.
+
+        A group that has failed waits for the others' cleaning up; a cancellation that comes meanwhile does not take the place
+        of the failure.
+        """
         return any(
             each.get("swallows")
             or each.get("options", {}).get("cancellation") == "wait"
             or (each["kind"] == "guard" and passes_failures(each["children"][1]))
+            or (
+                each["kind"] == "group"
+                and passes_failures(each)
+                and any(part["kind"] == "guard" for part in walk(each))
+            )
             for each in walk(tree)
         )
 
