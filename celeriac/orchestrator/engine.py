@@ -22,11 +22,20 @@ from celeriac.orchestrator.cache import CachedRun, RunCache
 from celeriac.orchestrator.calls import LocalEvent
 from celeriac.orchestrator.closing import close_at_once
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
-from celeriac.orchestrator.events import Event, HistoryEvent, UnreadableHistory
+from celeriac.orchestrator.events import (
+    ActivityCanceled,
+    ActivityCompleted,
+    ActivityFailed,
+    ActivityScheduled,
+    Event,
+    HistoryEvent,
+    UnreadableHistory,
+)
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.live import LiveRun
 from celeriac.orchestrator.local import LocalSettings, LocalWork
 from celeriac.orchestrator.model import (
+    NOTHING_KNOWN,
     Commit,
     CommitOutcome,
     Delivery,
@@ -53,6 +62,7 @@ MAX_REREADS: Final = 8
 """How often one turn goes on with what has arrived meanwhile, before it commits and leaves the turn due."""
 LOCAL_STRETCH: Final = 5.0
 """Seconds for which turns of one run follow one another on the spot while its local activities last. Then others have a turn."""
+_OUTCOMES: Final = frozenset({ActivityCompleted.tag, ActivityFailed.tag, ActivityCanceled.tag})
 MOST_OUTSTANDING: Final = 4
 """With more activities than this outstanding in a run, no turn is taken inline: many outcomes make one turn."""
 
@@ -73,6 +83,14 @@ class Head:
             return None
         events = [each for each in self.newer if each.number > version]
         return events if version + len(events) == self.run.version else None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the run's history is here, and few of its activities were outstanding."""
+        if not self.newer or not len(self.newer) == self.newer[-1].number == self.run.version:
+            return False
+        scheduled = sum(each.type == ActivityScheduled.tag for each in self.newer)
+        return scheduled - sum(each.type in _OUTCOMES for each in self.newer) <= MOST_OUTSTANDING
 
 
 class TurnOutcome(StrEnum):
@@ -273,7 +291,9 @@ class Engine:
 
     def known_to_claim(self, run_id: str) -> tuple[str, int] | None:
         """Return what this process has of a run, for a claim to bring along what is newer; None where no turn is taken inline."""
-        return None if self._is_crowded(run_id) else self.cache.known(run_id)
+        if self._is_crowded(run_id) or self.cache.is_busy(run_id):
+            return None
+        return self.cache.known(run_id) or NOTHING_KNOWN
 
     def _is_crowded(self, run_id: str) -> bool:
         """Whether others are about to end too: one turn by message takes all that has come in by then."""
@@ -283,6 +303,8 @@ class Engine:
         """Return what an inline turn starts from: the head where the cached run is at it, else what the store has now."""
         known = self.cache.known(run_id)
         if known is None:
+            if head is not None and head.whole:
+                return TurnView(head.run, head.newer, (), head.now, complete=True)
             return self._first_look(run_id)
         if self._is_crowded(run_id):
             return None

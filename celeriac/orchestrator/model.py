@@ -340,6 +340,10 @@ class Claim:
         return Fence(self.task.run_id, self.task.kind, self.task.seq, self.task.token or "")
 
 
+NOTHING_KNOWN: Final = ("", 0)
+"""The (epoch, version) of a run of which a process has nothing in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class DueTask:
     """A task row that was due and is held by this relay for a while."""

@@ -171,7 +171,8 @@ class Store(Protocol):
     ) -> Claim | None:
         """Claim an attempt: queued, or running with a lower ``inner`` (Celery's own retry overtook its release).
 
-        :param known: the (epoch, version) of the run that the process has in memory; a store may return what is newer.
+        :param known: the (epoch, version) of the run that the process has in memory, ``NOTHING_KNOWN`` if it has none of it; a
+            store may return what is newer. None: whatever it has, nothing is to come along.
         :returns: None when the attempt is not to be run: done, canceled, superseded, or claimed by another.
         """
         ...

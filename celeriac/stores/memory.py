@@ -16,6 +16,7 @@ from celeriac.errors import StoreError
 from celeriac.frozen import changed
 from celeriac.orchestrator.events import HistoryEvent
 from celeriac.orchestrator.model import (
+    NOTHING_KNOWN,
     SECOND,
     Claim,
     Commit,
@@ -307,7 +308,7 @@ class InMemoryStore:
                 return None
             self._shelf.put(entry, claimed)
             head = self._copy(entry.run) if entry.run.status is WorkflowStatus.RUNNING and not entry.inbox else None
-            known_here = head is not None and known is not None and known[0] == head.epoch
+            known_here = head is not None and known is not None and (known[0] == head.epoch or known == NOTHING_KNOWN)
             newer = entry.events[known[1] :] if known_here and known is not None else []
             return Claim(self._copy(claimed), rows.ref(entry.run), now, head, [self._copy(each) for each in newer])
 

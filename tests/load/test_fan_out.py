@@ -178,3 +178,24 @@ def test_a_process_that_has_not_seen_the_run_looks_at_it_once_while_outcomes_wai
     first.engine.turn(handle.run_id)
     assert complete(first, FEW - 2, FEW - 1, FEW) == 0
     assert handle.result() == sum(range(FEW + 1))
+
+
+def test_a_process_that_has_not_seen_a_young_run_has_it_from_the_claim() -> None:
+    async def row(ctx: WorkflowContext, count: int) -> int:
+        return sum([await ctx.execute_activity(STEP, number) for number in range(count)])
+
+    clock, registry = JumpingClock(), Registry()
+    registry.add_workflow(WorkflowDefinition("row", row))
+    registry.activities["step"] = STEP
+    store = CountingStore(clock)
+    starter, *others = (LocalExecutor(registry, store, clock=clock) for _ in range(4))
+    handle = starter.execute("row", WorkflowOptions(args=(6,)))
+    starter.engine.turn(handle.run_id)
+
+    for seq, executor in enumerate([*others, *others], 1):
+        claim = executor.attempts.claim(handle.run_id, seq, attempt=1)
+        assert claim is not None
+        assert executor.attempts.completed(claim, seq, inline=True)
+
+    assert handle.result() == 21
+    assert store.reads == 0

@@ -152,6 +152,28 @@ def test_the_portable_path_takes_a_few(world: World, count: Any) -> None:
 
 
 @pytest.mark.parametrize("store", [open_sqlite, open_postgresql, open_portable], indirect=True)
+def test_a_claim_tells_of_the_run_what_a_turn_needs(world: World) -> None:
+    run = world.start()
+    run = world.commit(run, SignalReceived("a"), SignalReceived("b"), tasks=[world.activity(run)])
+    claim = world.claim(run, known=(run.epoch, 1))
+    head = claim.head
+    assert head is not None
+    kept = ("run_id", "epoch", "version", "inbox_seq", "turns", "status", "origin", "updated_at")
+    assert [getattr(head, each) for each in kept] == [getattr(run, each) for each in kept]
+    assert [each.number for each in claim.events] == [2, 3]
+    assert list(claim.events) == list(world.store.history(run.run_id))[1:]
+
+
+@pytest.mark.parametrize("store", [open_sqlite, open_postgresql, open_portable], indirect=True)
+def test_but_not_of_one_that_is_not_running_or_for_which_something_waits(world: World) -> None:
+    waited_for, paused = world.scheduled(), world.scheduled()
+    world.signal(waited_for)
+    world.store.set_status(paused.run_id, WorkflowStatus.PAUSED)
+    for run in (waited_for, paused):
+        assert world.claim(run, known=(run.epoch, 0)).head is None
+
+
+@pytest.mark.parametrize("store", [open_sqlite, open_postgresql, open_portable], indirect=True)
 def test_no_text_of_a_user_s_is_part_of_a_statement(store: SqlStore, world: World) -> None:
     texts: list[str] = []
     store.db.trace = texts.append

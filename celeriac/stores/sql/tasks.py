@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, literal_column, or_, select, update
 
-from celeriac.orchestrator.model import Claim, Fence, Micros, Pulse, Task
-from celeriac.orchestrator.status import TaskKind, TaskState
+from celeriac.orchestrator.events import HistoryEvent
+from celeriac.orchestrator.model import NOTHING_KNOWN, Claim, Fence, Micros, Pulse, Run, Task
+from celeriac.orchestrator.status import TaskKind, TaskState, WorkflowStatus
 from celeriac.payloads import Json
 from celeriac.stores import rows
 from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.faults import Undo
 from celeriac.stores.sql.statements import chunks, number, text, word
 from celeriac.stores.sql.transactions import Database, Session
-from celeriac.stores.sql.values import REF, columns, ref_of
+from celeriac.stores.sql.values import EVENT, HEAD, columns, event_of, head_of
 
+FEW_EVENTS: Final = 100
+"""How many events at most come along with a claim."""
+YOUNG: Final = 32
+"""How many events a run has at most of which all come along where the process has none."""
 _NEVER: Final = 1 << 62
 """Later than any deadline; stands for none where the least of several is taken."""
 
@@ -28,7 +33,14 @@ class Tasks:
         self._db = db
         self._access = access
         runs, tasks = db.tables.runs, db.tables.tasks
-        self._ref_now = db.statement(select(*columns(runs, REF), db.now).where(access.this_run))
+        events, inbox = db.tables.events, db.tables.inbox
+        waiting = exists().where(inbox.c.run_id == runs.c.run_id)
+        self._run = db.statement(select(*columns(runs, HEAD), waiting, db.now).where(access.this_run))
+        self._newer = db.statement(
+            select(*columns(events, EVENT))
+            .where(events.c.run_id == text("run_id"), events.c.number > number("after"))
+            .order_by(events.c.number)
+        )
         self._now = db.statement(select(db.now))
         self._renew = db.family(self._renewal)
         self._pulses = db.family(
@@ -75,24 +87,38 @@ class Tasks:
         token: str,
         lease: Micros,
         worker: str,
-        known: tuple[str, int] | None = None,  # noqa: ARG002 - where it costs nothing more to read
+        known: tuple[str, int] | None = None,
     ) -> Claim | None:
         """Claim an attempt, or return None when it is not to be run."""
 
         def work(session: Session) -> Claim | None:
-            found = session.row(self._ref_now, {"run_id": run_id})
-            if found is None or not ref_of(found).status.open:
+            found = session.row(self._run, {"run_id": run_id})
+            run = head_of(found) if found is not None else None
+            if found is None or run is None or not run.status.open:
                 raise Undo(None)
-            row, now = self._access.task(session, run_id, TaskKind.ACTIVITY, seq), found[-1]
+            row, (waiting, now) = self._access.task(session, run_id, TaskKind.ACTIVITY, seq), found[-2:]
             claimed = row and rows.attempt_claimed(
                 row, now, attempt=attempt, inner=inner, token=token, lease=lease, worker=worker
             )
             if claimed is None:
                 raise Undo(None)
             self._access.put_task(session, claimed)
-            return Claim(claimed, ref_of(found), now)
+            head = run if run.status is WorkflowStatus.RUNNING and not waiting else None
+            newer = self._newer_than(session, head, known)
+            return Claim(claimed, rows.ref(run), now, head, newer)
 
         return self._db.write(work)
+
+    def _newer_than(self, session: Session, head: Run | None, known: tuple[str, int] | None) -> Sequence[HistoryEvent]:
+        """Return the few events that a head's history has beyond what is known.
+
+        They are read later than the head, and may be more than it has; who uses them counts.
+        """
+        if head is None or known is None or not 0 < head.version - known[1] <= FEW_EVENTS:
+            return ()
+        if known[0] != head.epoch and not (known == NOTHING_KNOWN and head.version <= YOUNG):
+            return ()
+        return [event_of(each) for each in session.rows(self._newer, {"run_id": head.run_id, "after": known[1]})]
 
     def requeue(
         self,

@@ -10,7 +10,7 @@ from celeriac.orchestrator.status import TaskKind
 from celeriac.payloads import Json, to_text
 from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.postgres.texts import FENCE, NOT_SYNCHRONOUS, Texts, events_of
-from celeriac.stores.sql.tasks import Tasks
+from celeriac.stores.sql.tasks import FEW_EVENTS, YOUNG, Tasks
 from celeriac.stores.sql.transactions import Database
 from celeriac.stores.sql.values import REF, TASK, head_of, ref_of, task_of, text_of
 
@@ -26,11 +26,10 @@ _CLAIM: Final = """
         AND (t.state = 'queued' OR (t.state = 'running' AND t.inner_retries < %(inner)s))
         AND r.run_id = t.run_id AND r.open_id IS NOT NULL
     RETURNING {task}, {ref}, {head}, r.status = 'running' AND NOT EXISTS (SELECT 1 FROM {inbox} i WHERE i.run_id = t.run_id),
-        CASE WHEN r.epoch = %(epoch)s AND r.version > %(version)s AND r.version <= %(version)s + {few} THEN {newer} END,
+        CASE WHEN (r.epoch = %(epoch)s OR %(epoch)s = '' AND r.version <= {young})
+            AND r.version > %(version)s AND r.version <= %(version)s + {few} THEN {newer} END,
         n.now, CASE WHEN t.repeatable = 1 THEN {not_synchronous} END
 """
-_FEW: Final = "100"
-"""How many events at most come along with a claim."""
 _HELD: Final = "t.state = 'running' AND " + FENCE
 _BEAT: Final = """
     UPDATE {tasks} t SET
@@ -75,7 +74,13 @@ class PostgresTasks(Tasks):
     def __init__(self, db: Database, access: Access, texts: Texts) -> None:
         super().__init__(db, access)
         held = _HELD
-        self._claim = texts(_CLAIM, not_synchronous=NOT_SYNCHRONOUS, few=_FEW, newer=texts.newer("%(version)s"))
+        self._claim = texts(
+            _CLAIM,
+            not_synchronous=NOT_SYNCHRONOUS,
+            few=str(FEW_EVENTS),
+            young=str(YOUNG),
+            newer=texts.newer("%(version)s"),
+        )
         self._beat = texts(_BEAT, not_synchronous=NOT_SYNCHRONOUS, held=held)
         self._renew_all = texts(_RENEW, not_synchronous=NOT_SYNCHRONOUS)
         self._requeue = texts(_REQUEUE, held=held)
@@ -93,7 +98,7 @@ class PostgresTasks(Tasks):
         known: tuple[str, int] | None = None,
     ) -> Claim | None:
         """Claim an attempt, or return None when it is not to be run."""
-        epoch, version = known or ("", 0)
+        epoch, version = known or (None, 0)
         values = {
             "run_id": run_id,
             "epoch": epoch,
