@@ -40,8 +40,16 @@ PARTS = {
     "migrations/versions/0001_initial.py": {"quoted", "listed"},
     "postgres/commits.py": {
         "_FENCE",
+        "name",
+        "kind",
+        "place",
+        "', '.join((f'({row})' for row in rows))",
+        "', '.join((name for name, _ in _EVENT_COLUMNS))",
+        "', '.join((f'{name} {kind}' for name, kind in _EVENT_COLUMNS))",
         "', '.join((name for name, _ in _TASK_COLUMNS))",
         "', '.join((f'{name} {kind}' for name, kind in _TASK_COLUMNS))",
+        "', '.join((name for name, _ in _NEW_COLUMNS))",
+        "', '.join((f'%(task_{name})s::{kind}' for name, kind in _NEW_COLUMNS))",
     },
     "postgres/deliveries.py": {"FENCE"},
     "postgres/runs.py": {

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from psycopg.errors import InvalidTextRepresentation
 
 from celeriac.errors import StoreUnavailable
-from celeriac.orchestrator.model import Commit, CommitOutcome
+from celeriac.orchestrator.model import Commit, CommitOutcome, Task
 from celeriac.payloads import to_text
 from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.commits import Commits, check, run_changes
@@ -44,15 +44,27 @@ _GATE_INBOX: Final = "AND r.inbox_seq = %(inbox_seq)s"
 _FENCE: Final = """
     t.kind = %(fence_kind)s AND t.seq = %(fence_seq)s AND coalesce(t.token, '') = %(fence_token)s
 """
-_GATE_FENCE: Final = f"AND EXISTS (SELECT FROM {{tasks}} t WHERE t.run_id = %(run_id)s AND {_FENCE})"
 _GATE_END: Final = "RETURNING r.run_id, r.namespace, n.now)"
 
-_EVENTS: Final = """
+FEW: Final = 4
+"""Up to so many events, and a single task row, are parameters by name: JSON has room for any number, and costs more to read."""
+_EVENT_COLUMNS: Final = (
+    ("number", "bigint"),
+    ("type", "text"),
+    ("version", "bigint"),
+    ("at", "bigint"),
+    ("key", "text"),
+    ("key_index", "text"),
+    ("data", "text"),
+)
+_EVENTS: Final = f"""
     new_events AS (
-        INSERT INTO {events} (run_id, number, type, version, at, key, key_index, data)
-        SELECT gate.run_id, x.* FROM gate, json_to_recordset(%(events)s::json)
-            AS x(number bigint, type text, version bigint, at bigint, key text, key_index text, data text)
+        INSERT INTO {{events}} (run_id, {", ".join(name for name, _ in _EVENT_COLUMNS)})
+        SELECT gate.run_id, x.* FROM gate, {{source}}
     )
+"""
+_FROM_JSON: Final = f"""
+    json_to_recordset(%(events)s::json) AS x({", ".join(f"{name} {kind}" for name, kind in _EVENT_COLUMNS)})
 """
 _CONSUMED: Final = """
     consumed AS (
@@ -139,6 +151,18 @@ _TASKS: Final = f"""
             AS x({", ".join(f"{name} {kind}" for name, kind in _TASK_COLUMNS)})
     )
 """
+_CLAIMED: Final = frozenset(
+    {"token", "started_at", "lease_until", "heartbeat_by", "start_to_close_by", "details", "failure"}
+)
+"""Columns that a row nobody has claimed yet leaves empty."""
+_NEW_COLUMNS: Final = tuple(each for each in _TASK_COLUMNS if each[0] not in _CLAIMED)
+_TASK: Final = f"""
+    new_task AS (
+        INSERT INTO {{tasks}} (run_id, namespace, {", ".join(name for name, _ in _NEW_COLUMNS)})
+        SELECT gate.run_id, gate.namespace, {", ".join(f"%(task_{name})s::{kind}" for name, kind in _NEW_COLUMNS)}
+        FROM gate
+    )
+"""
 _CHECK_CONSUMED: Final = """
     (SELECT count(*) FROM consumed WHERE number = ANY (%(consumed)s::bigint[])) = %(consumed_count)s
 """
@@ -172,16 +196,20 @@ class PostgresCommits(Commits):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Which parts a commit has."""
+    """Which parts a commit has.
+
+    :param events: how many, up to :data:`FEW`; one more for any other number.
+    :param tasks: 1 for one that nobody has claimed yet, 2 for any other number or kind.
+    """
 
     closing: bool
     leave_due: bool
     settles: bool
-    events: bool
+    events: int
     consumed: bool
     dropped: bool
     canceling: bool
-    tasks: bool
+    tasks: int
     origin: bool
 
     @classmethod
@@ -192,11 +220,11 @@ class Shape:
             closing,
             commit.leave_due,
             commit.settles is not None,
-            bool(commit.events),
+            min(len(commit.events), FEW + 1),
             bool(commit.consumed),
             not closing and bool(_dropped(commit)),
             not closing and bool(_canceling(commit)),
-            bool(commit.tasks),
+            (1 if _is_new(commit.tasks) else 2) if commit.tasks else 0,
             commit.origin is not None,
         )
 
@@ -206,7 +234,7 @@ def commit_text(shape: Shape) -> str:
     parts = [_SEEN, _gate(shape)]
     checks = ["true"]
     if shape.events:
-        parts.append(_EVENTS)
+        parts.append(_EVENTS.replace("{source}", _FROM_JSON if shape.events > FEW else _from_values(shape.events)))
     if shape.consumed or shape.closing:
         parts.append(_CLEARED if shape.closing else _CONSUMED)
     if shape.consumed:
@@ -216,7 +244,7 @@ def commit_text(shape: Shape) -> str:
         checks.append(_CHECK_SETTLED)
     parts += _closing_parts(shape) if shape.closing else _open_parts(shape)
     if shape.tasks:
-        parts.append(_TASKS)
+        parts.append(_TASK if shape.tasks == 1 else _TASKS)
     return ", ".join(parts) + _CHECKED.replace("{checks}", " AND ".join(checks))
 
 
@@ -229,9 +257,12 @@ def _gate(shape: Shape) -> str:
     pieces.append(_GATE_WHERE)
     if not shape.leave_due:
         pieces.append(_GATE_INBOX)
-    if shape.settles:
-        pieces.append(_GATE_FENCE)
     return " ".join([*pieces, _GATE_END])
+
+
+def _from_values(count: int) -> str:
+    rows = (", ".join(f"%(event{place}_{name})s::{kind}" for name, kind in _EVENT_COLUMNS) for place in range(count))
+    return f"(VALUES {', '.join(f'({row})' for row in rows)}) AS x"
 
 
 def _closing_parts(shape: Shape) -> list[str]:
@@ -251,21 +282,32 @@ def commit_values(commit: Commit) -> dict[str, Any]:
     """Return the statement's parameters."""
     values = run_changes(commit)
     values["turn_token"] = commit.turn_token
-    if commit.events:
-        values["events"] = to_text([event_values("", event) for event in commit.events])
+    events = [event_values("", event) for event in commit.events]
+    if len(events) > FEW:
+        values["events"] = to_text(events)
+    else:
+        for place, event in enumerate(events):
+            values.update((f"event{place}_{name}", event[name]) for name, _ in _EVENT_COLUMNS)
     if commit.consumed:
         values["consumed"] = _array(commit.consumed)
         values["consumed_count"] = len(commit.consumed)
     if commit.settles is not None:
         fence = commit.settles
         values.update(fence_kind=fence.kind.value, fence_seq=fence.seq, fence_token=fence.token)
-    if commit.tasks:
-        values["tasks"] = to_text([task_values(task, "") for task in commit.tasks])
+    tasks = [task_values(task, "") for task in commit.tasks]
+    if _is_new(commit.tasks):
+        values.update((f"task_{name}", tasks[0][name]) for name, _ in _NEW_COLUMNS)
+    elif tasks:
+        values["tasks"] = to_text(tasks)
     if commit.dropped:
         values["dropped"] = to_text([{"kind": kind, "seq": seq} for kind, seq in _dropped(commit)])
     if commit.canceling:
         values["canceling"] = _array(_canceling(commit))
     return values
+
+
+def _is_new(tasks: Sequence[Task]) -> bool:
+    return len(tasks) == 1 and all(getattr(tasks[0], name) is None for name in _CLAIMED)
 
 
 def _dropped(commit: Commit) -> list[tuple[str, int]]:
