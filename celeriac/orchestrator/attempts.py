@@ -18,8 +18,9 @@ from celeriac.durations import Duration, seconds
 from celeriac.errors import NonRetryable, RetryAfter, StoreUnavailable
 from celeriac.failures import Failure, failure_of
 from celeriac.orchestrator.endings import activity_id, schedule_to_close_failure, timeout_failure
-from celeriac.orchestrator.engine import Engine, Head
+from celeriac.orchestrator.engine import Engine
 from celeriac.orchestrator.hooks import Hooks
+from celeriac.orchestrator.loading import Head
 from celeriac.orchestrator.model import SECOND, Claim, Fence, Message, Micros, Pulse, RunRef, Task, micros
 from celeriac.orchestrator.ports import ActivityReady
 from celeriac.orchestrator.status import MessageKind, TaskKind
@@ -98,7 +99,7 @@ class Attempts:
             token=secrets.token_hex(16),
             lease=micros(self.settings.lease),  # type: ignore[arg-type]
             worker=worker,
-            known=self.engine.known_to_claim(run_id),
+            known=self.engine.loader.known_to_claim(run_id),
         )
         if claim is not None:
             self._hooks().call("on_activity_start", claim.run.workflow_id, claim.task.data["name"], attempt)

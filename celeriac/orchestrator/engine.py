@@ -18,40 +18,30 @@ from typing import Any, Final
 from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
 from celeriac.errors import Held, NonDeterminismError, StoreError, TurnAbandoned
-from celeriac.orchestrator.cache import CachedRun, RunCache
-from celeriac.orchestrator.calls import LocalEvent
+from celeriac.orchestrator.cache import RunCache
 from celeriac.orchestrator.closing import close_at_once
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
-from celeriac.orchestrator.events import (
-    ActivityCanceled,
-    ActivityCompleted,
-    ActivityFailed,
-    ActivityScheduled,
-    Event,
-    HistoryEvent,
-    UnreadableHistory,
-)
+from celeriac.orchestrator.events import Event, UnreadableHistory
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.live import LiveRun
+from celeriac.orchestrator.loading import Head, Loader
 from celeriac.orchestrator.local import LocalSettings, LocalWork
 from celeriac.orchestrator.model import (
-    NOTHING_KNOWN,
     Commit,
     CommitOutcome,
     Delivery,
     DeliveryOutcome,
     Fence,
     Message,
-    Micros,
     Run,
     RunRef,
     TurnView,
     micros,
 )
 from celeriac.orchestrator.ports import ActivityReady, Dispatcher, Hint, RunFinished, Store, TurnReady
-from celeriac.orchestrator.replay import feed
+from celeriac.orchestrator.salvage import Salvage
 from celeriac.orchestrator.status import TaskKind, WorkflowStatus
-from celeriac.orchestrator.turn import Order, Turn, TurnLimits, as_it_came, kept, signals_first
+from celeriac.orchestrator.turn import Order, Turn, TurnLimits, as_it_came, signals_first
 from celeriac.orchestrator.undone import Undone, fault_of, killed_by, ref_of
 from celeriac.orchestrator.watchdog import Watchdog
 from celeriac.payloads import Json
@@ -62,35 +52,6 @@ MAX_REREADS: Final = 8
 """How often one turn goes on with what has arrived meanwhile, before it commits and leaves the turn due."""
 LOCAL_STRETCH: Final = 5.0
 """Seconds for which turns of one run follow one another on the spot while its local activities last. Then others have a turn."""
-_OUTCOMES: Final = frozenset({ActivityCompleted.tag, ActivityFailed.tag, ActivityCanceled.tag})
-MOST_OUTSTANDING: Final = 4
-"""With more activities than this outstanding in a run, no turn is taken inline: many outcomes make one turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A run as it was when one of its activities was claimed, its inbox empty, and the store's time as of now."""
-
-    run: Run
-    now: Micros
-    newer: Sequence[HistoryEvent] = ()
-    """What its history has beyond the version that this process had in memory then."""
-
-    def beyond(self, known: tuple[str, int]) -> Sequence[HistoryEvent] | None:
-        """Return the events from what is known up to the run as it is here, or None where they are not all here."""
-        epoch, version = known
-        if epoch != self.run.epoch:
-            return None
-        events = [each for each in self.newer if each.number > version]
-        return events if version + len(events) == self.run.version else None
-
-    @property
-    def whole(self) -> bool:
-        """Whether all of the run's history is here, and few of its activities were outstanding."""
-        if not self.newer or not len(self.newer) == self.newer[-1].number == self.run.version:
-            return False
-        scheduled = sum(each.type == ActivityScheduled.tag for each in self.newer)
-        return scheduled - sum(each.type in _OUTCOMES for each in self.newer) <= MOST_OUTSTANDING
 
 
 class TurnOutcome(StrEnum):
@@ -165,12 +126,22 @@ class Engine:
         self.definitions = definitions
         self.dispatcher = dispatcher
         self.settings = settings or EngineSettings()
-        self.cache = cache if cache is not None else RunCache()
         self.watchdog = watchdog or Watchdog()
         self._hooks = hooks
         self._interrupts = interrupts
         self._limits = self.settings.limits
+        self.loader = Loader(store, definitions, cache if cache is not None else RunCache(), self.watchdog, interrupts)
+        self._salvage = Salvage(store, self.loader, definitions, self._limits, self.watchdog)
         self._undone = Undone(store, dispatcher, publish=self.publish, close=self.close_at_once)
+
+    @property
+    def cache(self) -> RunCache:
+        """The live runs that this process keeps."""
+        return self.loader.cache
+
+    @cache.setter
+    def cache(self, cache: RunCache) -> None:
+        self.loader.cache = cache
 
     # -- turns ---------------------------------------------------------------------------------------------------------
 
@@ -289,42 +260,9 @@ class Engine:
         self.hooks.call("on_workflow_fail", run.workflow_id, failure)
         return True
 
-    def known_to_claim(self, run_id: str) -> tuple[str, int] | None:
-        """Return what this process has of a run, for a claim to bring along what is newer; None where no turn is taken inline."""
-        if self._is_crowded(run_id) or self.cache.is_busy(run_id):
-            return None
-        return self.cache.known(run_id) or NOTHING_KNOWN
-
-    def _is_crowded(self, run_id: str) -> bool:
-        """Whether others are about to end too: one turn by message takes all that has come in by then."""
-        return self.cache.outstanding(run_id) > MOST_OUTSTANDING
-
-    def _inline_view(self, run_id: str, head: Head | None) -> TurnView | None:
-        """Return what an inline turn starts from: the head where the cached run is at it, else what the store has now."""
-        known = self.cache.known(run_id)
-        if known is None:
-            if head is not None and head.whole:
-                return TurnView(head.run, head.newer, (), head.now, complete=True)
-            return self._first_look(run_id)
-        if self._is_crowded(run_id):
-            return None
-        events = None if head is None else head.beyond(known)
-        if head is not None and events is not None:
-            return TurnView(head.run, events, (), head.now, complete=False)
-        return self.store.read_turn(run_id, known=known)
-
-    def _first_look(self, run_id: str) -> TurnView | None:
-        """Read a run that is not in memory, all of it; once, if others wait in its inbox: they make one turn by message."""
-        if self.cache.is_busy(run_id):
-            return None
-        view = self.store.read_turn(run_id, known=None)
-        if view is not None and view.inbox:
-            self.cache.note_busy(run_id)
-        return view
-
     def _settle_inline(self, fence: Fence, message: Message, head: Head | None) -> bool | None:
         """Take the turn for an outcome without the detour through inbox and broker; None when that can't be done now."""
-        view = self._inline_view(fence.run_id, head)
+        view = self.loader.inline_view(fence.run_id, head)
         if view is None or view.inbox or view.run.status is not WorkflowStatus.RUNNING or view.run.turns == 0:
             return None
         definition = self._definition(view.run)
@@ -332,7 +270,7 @@ class Engine:
             return None
         live = None
         try:
-            live = self._live(view, definition)
+            live = self.loader.live(view, definition)
             if live is None:
                 return None
             turn = Turn(view, live, self.definitions, self._limits)
@@ -343,7 +281,7 @@ class Engine:
             passing(CrashPoint.BEFORE_COMMIT)
             outcome = self.store.commit(commit)
         except BaseException as error:
-            self._discard(fence.run_id, live)
+            self.loader.discard(fence.run_id, live)
             if isinstance(error, (Exception, Held)):
                 _LOG.debug("inline turn of %s not taken", fence.run_id, exc_info=True)
                 return None
@@ -353,7 +291,7 @@ class Engine:
             if commit.leave_due:
                 self._go_on(turn.run.run_id)
             return True
-        self._discard(fence.run_id, live)
+        self.loader.discard(fence.run_id, live)
         return False if outcome is CommitOutcome.FENCED else None
 
     def _go_on(self, run_id: str) -> None:
@@ -377,28 +315,26 @@ class Engine:
         while True:
             live = None
             try:
-                live = self._live(view, definition)
+                live = self.loader.live(view, definition)
                 outcome = (
                     TurnOutcome.DISCARDED if live is None else self._attempt(view, live, token, order, origin, work)
                 )
             except BaseException as error:
-                self._discard(view.run.run_id, live)
+                self.loader.discard(view.run.run_id, live)
                 held = isinstance(error, (Held, UnreadableHistory))
                 if held or isinstance(error, (KeyboardInterrupt, *self._interrupts)):
-                    unfinished = self._salvage(view, definition, token, origin, work, error) if work.done else None
-                    if unfinished is None:
-                        self._keep_outcomes(view.run, work.unused())
-                    elif held:
-                        return unfinished
+                    saved = self._salvage.save(view, definition, token, origin, work, error)
+                    if saved and held:
+                        return _Unfinished(ref_of(view.run, WorkflowStatus.RUNNING))
                 raise
             if not isinstance(outcome, _Refused):
                 if outcome in (TurnOutcome.DISCARDED, TurnOutcome.BLOCKED):
-                    self._discard(view.run.run_id, live)
+                    self.loader.discard(view.run.run_id, live)
                 return outcome
             work.again()
             # Closing was refused: take the turn again with the unseen signals in front of what closed it, or with it.
-            self._discard(view.run.run_id, live)
-            fresh = self._unmoved(view)
+            self.loader.discard(view.run.run_id, live)
+            fresh = self.loader.unmoved(view)
             if fresh is None:
                 return TurnOutcome.DISCARDED
             view, order = fresh, signals_first(order, fresh.inbox, outcome.closed_by)
@@ -443,66 +379,6 @@ class Engine:
             self.publish([TurnReady(ref)])
         return TurnOutcome.COMMITTED
 
-    def _salvage(
-        self,
-        view: TurnView,
-        definition: WorkflowDefinition,
-        token: str,
-        origin: Mapping[str, Json] | None,
-        work: LocalWork,
-        error: BaseException,
-    ) -> _Unfinished | None:
-        """Commit the steps before the one that can't be carried out, with the outcomes of the local activities in them.
-
-        The outcome that opens this step goes into the inbox, so that the next turn, which will be held there, finds it and
-        calls nothing again. Signals and the like that have come in meanwhile are left to it; steps that would close the run
-        over them are not committed.
-
-        :returns: None where nothing was committed; then all outcomes are among the unused.
-        """
-        last, live, committed = work.undo_last(), None, False
-        _LOG.debug("keeping what local activities of %s have done", view.run.workflow_id, exc_info=error)
-        try:
-            fresh = self._unmoved(view)
-            live = None if fresh is None else self._live(fresh, definition)
-            if fresh is not None and live is not None:
-                turn = Turn(fresh, live, self.definitions, self._limits, origin)
-                known = {item.number for item in view.inbox}
-                with self.watchdog.watching(live.steps):
-                    turn.take_all(fresh, as_it_came([item for item in fresh.inbox if item.number in known]))
-                work.carry_out(turn)
-                committed = self._commit_salvaged(turn, token, view.run.inbox_seq)
-        except (Held, UnreadableHistory):
-            pass
-        finally:
-            self._discard(view.run.run_id, live)
-        if not committed:
-            work.put_back(last)
-            return None
-        self._keep_outcomes(view.run, [*([] if last is None else [last]), *work.unused()])
-        return _Unfinished(ref_of(view.run, WorkflowStatus.RUNNING))
-
-    def _commit_salvaged(self, turn: Turn, token: str, seen: int) -> bool:
-        """Commit what was salvaged, unless it closes the run over anything but what the turn has taken."""
-        if turn.closes_over:
-            return False
-        if turn.closed:
-            turn.seen = seen
-        commit = turn.commit(turn_token=token, leave_due=not turn.closed)
-        return self.store.commit(commit) is CommitOutcome.COMMITTED
-
-    def _unmoved(self, view: TurnView) -> TurnView | None:
-        """Read the whole run once more; None if it is gone, or no longer at the view's version."""
-        fresh = self.store.read_turn(view.run.run_id, known=None)
-        if fresh is None or (fresh.run.epoch, fresh.run.version) != (view.run.epoch, view.run.version):
-            return None
-        return fresh
-
-    def _keep_outcomes(self, run: Run, outcomes: Sequence[LocalEvent]) -> None:
-        """Put outcomes that can't be recorded yet into the inbox, so that nothing is called again."""
-        for each in outcomes:
-            self.store.deliver(kept(each, secrets.token_hex(16)), namespace=run.namespace, run_id=run.run_id)
-
     def _read_on(self, turn: Turn) -> _Refused | TurnOutcome | None:
         """Take up what has arrived while the turn was under way."""
         more = self.store.read_turn(turn.run.run_id, known=(turn.run.epoch, turn.run.version))
@@ -517,43 +393,6 @@ class Engine:
                 turn.take(item)
         return _Refused(turn.closed_by or 0) if turn.closes_over else None
 
-    def _live(self, view: TurnView, definition: WorkflowDefinition) -> LiveRun | None:
-        """Return the run's code at the view's version: out of the cache, caught up, or replayed; None if it has moved on."""
-        run = view.run
-        cached = self.cache.take(run.run_id)
-        if cached is not None and (
-            view.complete or cached.epoch != run.epoch or cached.live.definition is not definition
-        ):
-            cached.live.discard()
-            cached = None
-        if cached is None and not view.complete:
-            fresh = self._unmoved(view)
-            if fresh is None:
-                return None
-            view = fresh
-        if run.turns > 0:
-            self.cache.counts.took(len(view.events), from_memory=cached is not None)
-        live = (
-            cached.live
-            if cached is not None
-            else LiveRun(
-                definition,
-                run_id=run.run_id,
-                workflow_id=run.workflow_id,
-                definitions=self.definitions,
-                interrupts=self._interrupts,
-            )
-        )
-        if run.turns > 0:
-            try:
-                with self.watchdog.watching(live.steps):
-                    feed(live, view.events)
-            except BaseException:
-                live.discard()
-                raise
-            live.warnings()
-        return live
-
     def _committed(self, turn: Turn, commit: Commit) -> None:
         passing(CrashPoint.AFTER_COMMIT)
         run = turn.run
@@ -562,7 +401,7 @@ class Engine:
             self.publish(_hints(ref_of(run, commit.status), commit, run))
             passing(CrashPoint.AFTER_PUBLISH)
         finally:  # the next in line is at work while this process tidies up
-            self._retain(turn)
+            self.loader.retain(turn)
         timers = [task.due_at for task in commit.tasks if task.kind is TaskKind.TIMER and task.due_at is not None]
         if timers:
             self.dispatcher.expect(min(timers))
@@ -574,14 +413,6 @@ class Engine:
                 turn.version,
             )
         self._call_hooks(turn)
-
-    def _retain(self, turn: Turn) -> None:
-        """Keep a run in memory for its next turn, if there is to be one."""
-        if turn.closed:
-            turn.live.discard()
-        else:
-            turn.live.version = turn.version
-            self.cache.put(turn.run.run_id, CachedRun(turn.run.epoch, turn.live))
 
     @property
     def hooks(self) -> Hooks:
@@ -600,11 +431,6 @@ class Engine:
             hooks.call("on_workflow_complete", workflow_id, turn.result)
         elif turn.closed:
             hooks.call("on_workflow_fail", workflow_id, turn.failure)
-
-    def _discard(self, run_id: str, live: LiveRun | None) -> None:
-        if live is not None:
-            live.discard()
-        self.cache.drop(run_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,12 +98,6 @@ class LocalWork:
         self._applying, self._only_again = False, True
         return last
 
-    def put_back(self, last: Outcome | None) -> None:
-        """Have all outcomes among the unused, this one behind the others."""
-        self.again()
-        if last is not None:
-            self._again.append(last)
-
     def carry_out(self, turn: Turn) -> bool:
         """Make the calls that are due, until there is none or the turn has gathered enough. True when some are left."""
         local = turn.live.local

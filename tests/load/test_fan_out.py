@@ -14,8 +14,9 @@ from celeriac.activities.definition import ActivityDefinition
 from celeriac.executors.local import JumpingClock, LocalExecutor
 from celeriac.orchestrator.context import WorkflowContext
 from celeriac.orchestrator.definition import Registry, WorkflowDefinition
-from celeriac.orchestrator.engine import MOST_OUTSTANDING, TurnOutcome
+from celeriac.orchestrator.engine import TurnOutcome
 from celeriac.orchestrator.executor import WorkflowHandle, WorkflowOptions
+from celeriac.orchestrator.loading import MOST_OUTSTANDING
 from celeriac.orchestrator.model import TurnView
 from celeriac.stores.memory import InMemoryStore
 
@@ -137,7 +138,7 @@ def test_a_claim_among_many_brings_nothing_along_that_no_inline_turn_will_use(wi
     executor.engine.turn(handle.run_id)
     known = executor.engine.cache.known(handle.run_id)
     assert known is not None
-    assert executor.engine.known_to_claim(handle.run_id) == (known if width == MOST_OUTSTANDING else None)
+    assert executor.engine.loader.known_to_claim(handle.run_id) == (known if width == MOST_OUTSTANDING else None)
 
 
 class CountingStore(InMemoryStore):

@@ -19,6 +19,7 @@ from celeriac.orchestrator.cache import CachedRun
 from celeriac.orchestrator.commands import StartTimer
 from celeriac.orchestrator.engine import Engine
 from celeriac.orchestrator.live import LiveRun
+from celeriac.orchestrator.loading import Loader
 from celeriac.orchestrator.model import (
     Commit,
     CommitOutcome,
@@ -130,20 +131,20 @@ def turn_not_made_due_by_a_delivery(patch: pytest.MonkeyPatch) -> None:
 
 @mutant
 def discarded_run_put_back_into_the_cache(patch: pytest.MonkeyPatch) -> None:
-    live_at = Engine._live
+    live_at = Loader.live
 
-    def live(self: Engine, view: Any, definition: Any) -> LiveRun | None:
+    def live(self: Loader, view: Any, definition: Any) -> LiveRun | None:
         found = live_at(self, view, definition)
         if found is not None:
             found.epoch = view.run.epoch  # type: ignore[attr-defined]
         return found
 
-    def discard(self: Engine, run_id: str, live: LiveRun | None) -> None:
+    def discard(self: Loader, run_id: str, live: LiveRun | None) -> None:
         if live is not None and live.alive:
             self.cache.put(run_id, CachedRun(live.epoch, live))  # type: ignore[attr-defined]
 
-    patch.setattr(Engine, "_live", live)
-    patch.setattr(Engine, "_discard", discard)
+    patch.setattr(Loader, "live", live)
+    patch.setattr(Loader, "discard", discard)
 
 
 @mutant
