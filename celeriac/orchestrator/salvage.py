@@ -51,13 +51,15 @@ class Salvage:
 
         :returns: False where nothing was committed; then all outcomes are in the inbox.
         """
-        last = work.undo_last()
+        undone = work.undo_last()
+        last = [] if undone is None else [undone]
         _LOG.debug("keeping what local activities of %s have done", view.run.workflow_id, exc_info=error)
-        committed = bool(last or work.unused()) and self._commit(view, definition, token, origin, work)
-        if not committed:
-            work.again()
-        self._keep(view.run, [*([] if last is None else [last]), *work.unused()])
-        return committed
+        if (last or work.unused()) and self._commit(view, definition, token, origin, work):
+            self._keep(view.run, [*last, *work.unused()])
+            return True
+        work.again()
+        self._keep(view.run, [*work.unused(), *last])
+        return False
 
     def _commit(
         self,
