@@ -200,7 +200,7 @@ class TimeIsUp(Exception):
 @pytest.mark.parametrize("grouped", [False, True])
 def test_an_interrupt_of_the_executor_goes_through_too(env: Env, grouped: bool) -> None:
     struck = True
-    env.executor.engine._interrupts = (TimeIsUp,)
+    env.executor.engine._interrupts = env.executor.engine.loader._interrupts = (TimeIsUp,)
 
     @env.workflow
     async def flow(ctx: WorkflowContext) -> str:
