@@ -56,11 +56,16 @@ def client(redis_url: str) -> Iterator[Any]:
         client.delete("celery", "elsewhere")
 
 
-@pytest.fixture
-def short_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Which messages have gone the short way, with nobody listening whom another module has left behind."""
+@pytest.fixture(autouse=True)
+def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nobody listen whom another module has left behind."""
     for each in (signals.before_task_publish, signals.after_task_publish, signals.task_sent):
         monkeypatch.setattr(each, "receivers", [])
+
+
+@pytest.fixture
+def short_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Which messages have gone the short way."""
     taken: list[bool] = []
     publish = QuickWays.publish
 
