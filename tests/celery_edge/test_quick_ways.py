@@ -25,6 +25,7 @@ from celeriac.executors.celery.straight import Letter, Line
 from celeriac.orchestrator.model import RunRef
 from celeriac.orchestrator.ports import ActivityReady, TurnReady
 from celeriac.orchestrator.status import WorkflowStatus
+from tests.celery_edge.harness import eventually
 
 
 def charge(order: str) -> str:
@@ -438,6 +439,28 @@ def test_many_starts_are_letters_once_one_has_shown_where_they_lead(
     first, *others = starts(client)
     assert len(others) == 499
     assert all(each == first for each in others)
+
+
+def test_the_result_of_a_letter_is_listened_for_before_it_is_sent(
+    flow: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with each of Celery's calls. Who subscribes when he waits may do so a moment after the result was published."""
+    listened: list[set[str]] = []
+    original = Line.push
+
+    def push(line: Line, letters: Sequence[Letter]) -> None:
+        listened.append({each.decode() for each in flow.backend.result_consumer.subscribed_to})
+        original(line, letters)
+
+    monkeypatch.setattr(Line, "push", push)
+    results = [flow.delay("A-17") for _ in range(3)]
+    results += flow.start_many([("A-17",)] * 3)
+    unheard = flow.apply_async(("A-17",), ignore_result=True)
+
+    keys = [f"celery-task-meta-{each.id}" for each in results]
+    assert [each & {*keys} for each in listened] == [{*keys[:2]}, {*keys[:3]}, {*keys}, {*keys}]
+    eventually(lambda: client.pubsub_numsub(*keys), lambda found: found == [(each, 1) for each in keys])
+    assert client.pubsub_numsub(f"celery-task-meta-{unheard.id}") == [(f"celery-task-meta-{unheard.id}", 0)]
 
 
 @pytest.mark.parametrize(

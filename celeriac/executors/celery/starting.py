@@ -33,8 +33,8 @@ OWN: Final = ("id_conflict", "id_reuse", "timeout", "memo", "attributes", "start
 REPR_LENGTH: Final = 1024
 _IN_LETTERS: Final = frozenset({"queue", "headers", "ignore_result"})
 """Options that a start may have whose message is a letter."""
-_NOTHING_TO_PREPARE: Final = frozenset({"celery.backends.base", "celery.backends.redis"})
-"""Where a result backend's ``on_task_call`` comes from that need not be called: nobody waits for the result yet, or ever."""
+_WITHOUT_PRODUCER: Final = frozenset({"celery.backends.base", "celery.backends.redis"})
+"""Where a result backend's ``on_task_call`` comes from that has no use for the producer: a letter takes none."""
 
 
 class Start:
@@ -111,8 +111,10 @@ class Start:
         :raises Exception: the broker can't be reached (:func:`broker_is_away`); a relay publishes it then.
         """
         letter = None if later else self.letter(created)
-        if letter is not None and self._quick.push([letter]):
-            return
+        if letter is not None:
+            self.listen()
+            if self._quick.push([letter]):
+                return
         self._sent = send((), {}, **self._as_sent(created, later=later))
 
     def letter(self, created: Created) -> Letter | None:
@@ -124,9 +126,17 @@ class Start:
             or app.current_worker_task is not None
         ):
             return None
-        if getattr(type(app.backend).on_task_call, "__module__", "") not in _NOTHING_TO_PREPARE:
+        if getattr(type(app.backend).on_task_call, "__module__", "") not in _WITHOUT_PRODUCER:
             return None
         return self._quick.letter(self.task, queue, self._as_sent(created))
+
+    def listen(self) -> None:
+        """Have the result backend listen for the result, as Celery does before it sends a message.
+
+        Who begins to listen with ``get()`` may miss it: subscribing and looking whether it is there go over two connections.
+        """
+        if not self.options.get("ignore_result"):
+            self.task.app.backend.on_task_call(None, self.task_id)
 
     def learn(self, producer: Any = None) -> None:
         """Look, once, where a message has led that went Celery's own way, so that the next one may be a letter.

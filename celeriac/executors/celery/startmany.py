@@ -138,6 +138,8 @@ class _Publisher:
             if letter is None:
                 return False
             letters.append(letter)
+        for start, _ in recorded:
+            start.listen()
         return self._task.runtime.dispatcher.quick.push(letters)
 
     def _each(self, recorded: Sequence[tuple[Start, Created]], producer: Any) -> None:
