@@ -22,6 +22,7 @@ from celeriac.executors.celery.leaving import BriefInfo, LeftOpen
 from celeriac.executors.celery.oneredis import is_on_one_redis
 from celeriac.executors.celery.quick import QuickWays
 from celeriac.executors.celery.straight import Letter, Line
+from celeriac.executors.celery.wire import Wire
 from celeriac.orchestrator.model import RunRef
 from celeriac.orchestrator.ports import ActivityReady, TurnReady
 from celeriac.orchestrator.status import WorkflowStatus
@@ -363,16 +364,16 @@ def test_a_library_that_wraps_the_producer_is_gone_through(
 def test_where_they_can_t_be_pushed_they_are_sent_by_kombu(
     app: Celery, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lpush, calls = redis.Redis.lpush, []
+    push, calls = Wire.push, []
 
-    def away(self: Any, *args: Any) -> Any:
-        calls.append(len(args) - 1)
+    def away(self: Wire, key: str, texts: Sequence[str]) -> bool:
+        calls.append(len(texts))
         if len(calls) == 1:
             raise redis.ConnectionError("gone")
-        return lpush(self, *args)
+        return push(self, key, texts)
 
     publish(app, 1, 2, 3)
-    monkeypatch.setattr(redis.Redis, "lpush", away)
+    monkeypatch.setattr(Wire, "push", away)
     publish_together(app, 4, 5, 6)
 
     assert calls[0] == 3

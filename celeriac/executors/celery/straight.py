@@ -17,6 +17,7 @@ from kombu.serialization import dumps
 from kombu.utils.uuid import uuid
 
 from celeriac.executors.celery.oneredis import is_on_one_redis
+from celeriac.executors.celery.wire import Wire
 
 MOST: Final = 200
 """How many messages one command pushes: a few hundred kilobytes."""
@@ -94,13 +95,15 @@ class Envelope:
 class Line:
     """The client of a channel that messages have gone through, for as long as its app has the same pool of connections.
 
-    It takes and gives back connections of its own pool, so that it serves any number of threads, and a forked process too.
+    It has a connection of its own for one thread at a time; others take and give back those of the client's pool. So it serves
+    any number of threads, and a forked process too.
     """
 
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._pool: Any = None
         self._client: Any = None
+        self._wire: Wire | None = None
 
     @property
     def is_open(self) -> bool:
@@ -111,6 +114,7 @@ class Line:
         """Take over the client of a channel."""
         if not self.is_open:
             self._pool, self._client = self._app.pool, channel._create_client()  # noqa: SLF001 - there is no door
+            self._wire = Wire.of(self._client)
 
     def push(self, letters: Sequence[Letter]) -> None:
         """Push letters, those of one list together.
@@ -120,11 +124,14 @@ class Line:
         lists: dict[str, list[str]] = {}
         for each in letters:
             lists.setdefault(each.key, []).append(each.text)
-        client = self._client
         try:
             for key, texts in lists.items():
                 for start in range(0, len(texts), MOST):
-                    client.lpush(key, *texts[start : start + MOST])
+                    self._push(key, texts[start : start + MOST])
         except Exception:
-            self._client = None
+            self._client = self._wire = None
             raise
+
+    def _push(self, key: str, texts: Sequence[str]) -> None:
+        if self._wire is None or not self._wire.push(key, texts):
+            self._client.lpush(key, *texts)
