@@ -21,7 +21,7 @@ TINY = {
     "chains": {"count": 2, "length": 3},
     "alone": {"times": 2, "length": 2},
     "fan_out": {"width": 5},
-    "row": {"length": 20},
+    "row": {"length": 10},
     "signals": {"times": 1},
     "starts": {"count": 3},
     "starts_at_once": {"count": 3},

@@ -88,7 +88,7 @@ def test_what_is_shared_is_part_of_each_app(pools: Any, apart: Any) -> None:
 @pytest.mark.timeout(200)
 def test_children_of_one_task_each(flows: Any, start_worker: Any, key: str) -> None:
     worker = start_worker("-Q", "short", "--max-tasks-per-child", "1", concurrency=2)
-    count = 10  # which makes 40 tasks
+    count = 6  # which makes 24 tasks
     call = f"{HERE}.plain"
     results = [flows.one.apply_async((call, [key, n], {"queue": "short"}), queue="short") for n in range(count)]
     assert [each.handle.result(timeout=100) for each in results] == [n + 1 for n in range(count)]

@@ -20,7 +20,6 @@ from celeriac.testing.contract.delivering import Delivering
 from celeriac.testing.contract.restoring import Restoring
 from celeriac.testing.contract.starting import Starting
 from celeriac.testing.contract.starting_many import StartingMany
-from celeriac.testing.contract.values import Values
 from celeriac.testing.contract.world import World, wait_until_passed
 from tests.docs.pages import DOCS, blocks
 
@@ -119,7 +118,7 @@ def partitioned(postgres_server: Any) -> Iterator[str]:
     postgres_server.drop_database(url)
 
 
-class TestOnPartitions(Starting, StartingMany, Delivering, Committing, Restoring, Values):
+class TestOnPartitions(Starting, StartingMany, Delivering, Committing, Restoring):
     """Every room of the contract that writes or reads events."""
 
     rounds = 5
