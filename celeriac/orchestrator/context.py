@@ -192,7 +192,7 @@ class WorkflowContext:
         if condition():
             return
         waiter = self._run.loop.create_future()
-        self._run.conditions.append((condition, waiter))
+        self._run.conditions.add(condition, waiter)
         await waiter
 
     def _wait(self, make: Callable[[], Coroutine[Any, Any, Any]], limit: float | None) -> DurableTask[Any]:

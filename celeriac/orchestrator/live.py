@@ -23,15 +23,16 @@ from celeriac.errors import (
     PayloadError,
     RuntimeFault,
 )
-from celeriac.failures import Failure, failure_of, first_leaf
 from celeriac.orchestrator import commands, events
 from celeriac.orchestrator.bridge import run_sync
 from celeriac.orchestrator.calls import LocalCalls
+from celeriac.orchestrator.conditions import Conditions
 from celeriac.orchestrator.frames import frames_of, raised_at, users_part
 from celeriac.orchestrator.futures import ActivityFuture
 from celeriac.orchestrator.guards import Guard
 from celeriac.orchestrator.loop import RunDiscarded, WorkflowLoop, WorkflowTask, WorkflowTimer
 from celeriac.orchestrator.model import SECOND, Micros, micros, moment
+from celeriac.orchestrator.outcome import closed_by_cancel, closed_by_error, closed_by_result
 from celeriac.orchestrator.primitives.blame import NOT_THE_USERS, place_of, user_line
 from celeriac.orchestrator.quiet import install as install_quiet
 from celeriac.orchestrator.signals import SignalBuffer
@@ -99,11 +100,11 @@ class LiveRun:
         self._seed = run_id
         self._random: random.Random | None = None
         self.loop = WorkflowLoop(on_timer_started=self._timer_started, on_timer_cancelled=self._timer_canceled)
-        self.loop.on_idle = self._check_conditions
         self.signals = SignalBuffer(self.loop)
         self.queries: dict[str, Callable[..., Any]] = {}
         self.patches: dict[str, bool] = {}
-        self.conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self.conditions = Conditions(interrupts)
+        self.loop.on_idle = self.conditions.wake
         self.pending: dict[int, ActivityFuture[Any]] = {}
         self.local = LocalCalls(self)
         self.ahead = NO_MORE
@@ -464,75 +465,21 @@ class LiveRun:
         _, known = self._recorded.get(self._numbers + 1, (0, None))
         return isinstance(known, events.PatchMarked) and known.patch == patch
 
-    def _check_conditions(self) -> bool:
-        """Wake the first waiter whose condition holds; the loop asks again before the next."""
-        self.conditions = [each for each in self.conditions if not each[1].done()]
-        for index, (holds, waiter) in enumerate(self.conditions):
-            if self._answer(holds, waiter):
-                del self.conditions[index]
-                return True
-        return False
-
-    def _answer(self, holds: Callable[[], bool], waiter: asyncio.Future[None]) -> bool:
-        """Ask one condition; what it raises belongs to the one who waits."""
-        try:
-            if not holds():
-                return False
-        except (Held, KeyboardInterrupt, *self.interrupts):  # type: ignore[misc]  # mypy takes no starred tuple here
-            raise
-        except StopIteration as error:  # which a future does not take
-            waiter.set_exception(RuntimeError(f"the condition raised {error!r}"))
-        except BaseException as error:  # noqa: BLE001
-            waiter.set_exception(error)
-        else:
-            waiter.set_result(None)
-        return True
-
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _close(self, main: WorkflowTask[Any]) -> None:
-        command: Callable[[int], commands.Command]
-        if main.cancelled():
-            command = self._closed_by_cancel()
-        else:
-            error = main.exception()
-            command = self._closed_by_error(error) if error is not None else self._closed_by_result(main.result())
-        self.issue(command)
         error = None if main.cancelled() else main.exception()
+        definition = self.definition
+        if main.cancelled():
+            self.issue(lambda number: closed_by_cancel(number, self.cancel_requested))
+        elif error is not None:
+            self.issue(lambda number: closed_by_error(number, error, definition, self.interrupts))
+        else:
+            limit = self.definitions.max_payload
+            self.issue(lambda number: closed_by_result(number, main.result(), definition, limit))
         if self.replaying and error is not None:
             self._where[self._numbers] = raised_at(error.__traceback__)
         self.closed = True
-
-    def _closed_by_cancel(self) -> Callable[[int], commands.Command]:
-        if self.cancel_requested is not None:
-            reason = self.cancel_requested
-            return lambda number: commands.CancelWorkflow(number, reason)
-        failure: Failure = {"type": "CancelledError", "message": "the workflow awaited something that was canceled"}
-        return lambda number: commands.FailWorkflow(number, failure)
-
-    def _closed_by_error(self, error: BaseException) -> Callable[[int], commands.Command]:
-        leaf, others = first_leaf(error)
-        for each in (error, leaf, *others):
-            if isinstance(each, (Held, KeyboardInterrupt, RunDiscarded, *self.interrupts)):
-                raise each
-        if isinstance(error, self.definition.settings.blocks_on):
-            raise BlockedByChoice(error)
-        if others and all(isinstance(each, ActivityError) for each in (leaf, *others)):
-            failure = failure_of(leaf)
-            failure["others"] = [failure_of(each, stack=False) for each in others]
-        else:
-            failure = failure_of(error)
-        return lambda number: commands.FailWorkflow(number, failure)
-
-    def _closed_by_result(self, result: Any) -> Callable[[int], commands.Command]:
-        try:
-            what = f"result of workflow {self.definition.name!r}"
-            value = self.definition.signature.result.write(result, what)
-            check_size(value, self.definitions.max_payload, what)
-        except PayloadError as error:
-            failure = failure_of(error, stack=False)
-            return lambda number: commands.FailWorkflow(number, failure)
-        return lambda number: commands.CompleteWorkflow(number, value)
 
     def warnings(self) -> list[str]:
         """Return, once, what went wrong without ending the run, such as tasks whose exception nobody awaited."""
@@ -564,9 +511,8 @@ class LiveRun:
             yield f"local activity {call.activity.name!r}"
         for name in self.signals.waited_for():
             yield f"signal {name!r}"
-        for _, waiter in self.conditions:
-            if not waiter.done():
-                yield "a condition"
+        for _ in range(len(self.conditions)):
+            yield "a condition"
         for timer in self.timers.values():
             yield f"timer until {moment(round(timer.when() * SECOND)).isoformat(timespec='milliseconds')}"
 
@@ -578,14 +524,6 @@ class LiveRun:
             for frame in frames_of(task.get_coro())
             if place_of(frame.f_code.co_filename) not in NOT_THE_USERS
         ]
-
-
-class BlockedByChoice(Held):
-    """The workflow declares that this exception holds the run (``blocks_on``)."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(f"{type(error).__name__}: {error}")
-        self.error = error
 
 
 _APPLY: Final[dict[type[events.Input], Callable[[LiveRun, Any], None]]] = {
