@@ -14,7 +14,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Held:
     """At one moment, of a process and its descendants.
 
-    :param memory: KiB of memory that is the processes' own; ``busy``, seconds of processor time so far.
+    :param memory: KiB that no file holds; pages that a fork has them share count once, each process a part of them.
+    :param busy: seconds of processor time so far.
     """
 
     processes: int
@@ -31,7 +32,7 @@ class Held:
             len(pids),
             sum(len(list(Path(f"/proc/{each}/task").iterdir())) for each in pids),
             sum(len(list(Path(f"/proc/{each}/fd").iterdir())) for each in pids),
-            sum(_private(each) for each in pids),
+            sum(_memory(each) for each in pids),
             sum(_busy(each) for each in pids),
         )
 
@@ -44,9 +45,9 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _private(pid: int) -> int:
+def _memory(pid: int) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "SwapPss:")))
 
 
 def _busy(pid: int) -> float:
