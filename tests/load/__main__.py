@@ -39,7 +39,7 @@ KEPT: Final = 5.0
 """Seconds for which runs are kept after their end."""
 ALLOWED: Final = 400
 """Bytes that the worker may grow by for each run that waits or has passed."""
-CACHED: Final = 150_000_000
+CACHED: Final = 120_000_000
 """Bytes for caches of live runs, for what awaits the garbage collector, and for pages that children no longer share."""
 
 
