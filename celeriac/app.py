@@ -86,7 +86,7 @@ class Celeriac:
         """Route what the app's own routes leave open: workflows and declared activities have queues by settings."""
         task = self.app.tasks.get(name)
         if isinstance(task, WorkflowTask):
-            queue = self.settings.workflow_queue
+            queue = task.celeriac_settings.queue or self.settings.workflow_queue
         elif getattr(task, OPTIONS, None) is not None:
             queue = self.settings.activity_queue
         else:

@@ -282,7 +282,7 @@ class Converter:
 
 _HOW: Final = (
     "Recordable are JSON values, pydantic models, dataclasses, enums, datetime, UUID, Decimal, bytes, sets and tuples; "
-    "annotate the parameter with its type, or give the type a pydantic serializer"
+    "annotate it (the parameter, the return value) with its type, or give the type a pydantic serializer"
 )
 
 

@@ -7,8 +7,10 @@ import logging
 import os
 import signal
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import redis
 from celery import Celery, Task, chain, current_task
@@ -21,6 +23,7 @@ from celeriac import (
     ActivityCanceled,
     ActivityError,
     Celeriac,
+    InvalidCall,
     NonRetryable,
     RetryPolicy,
     WorkflowContext,
@@ -480,6 +483,58 @@ async def double(ctx: WorkflowContext, x: int) -> int:
 @durable.workflow
 async def summed(ctx: WorkflowContext, xs: list[int]) -> int:
     return await ctx.execute_activity(total, xs)
+
+
+VALUES: dict[str, Any] = {
+    "tuple": (1, (2, 3)),
+    "set": {3, 1, 2},
+    "frozenset": frozenset({"a"}),
+    "numbered": {1: 2, None: 3},
+    "paired": {(1, 2): 3},
+    "tag": {"__type__": "car", "__value__": 1},
+    "timedelta": timedelta(minutes=1.5),
+    "infinite": float("inf"),
+    "bytes": b"\xffab",
+    "datetime": datetime(2026, 11, 27, 22, 33, tzinfo=UTC),
+    "decimal": Decimal("1.10"),
+    "uuid": UUID(int=17),
+    "deep": [{"a": (1, {2})}],
+}
+"""One of each kind that is recorded without an annotation."""
+
+
+@durable.workflow
+async def untyped(ctx: WorkflowContext, kind: str) -> Any:
+    return VALUES[kind]
+
+
+@app.task
+def typed(key: str, value: Any) -> None:
+    note(key, repr(value))
+
+
+@durable.workflow
+async def handing(ctx: WorkflowContext, key: str, kind: str) -> None:
+    await ctx.execute_activity(typed, key, VALUES[kind])
+
+
+@durable.workflow
+async def nesting(ctx: WorkflowContext) -> str:
+    try:
+        await ctx.execute_activity(double, 1)
+    except InvalidCall as error:
+        return str(error)
+    return "accepted"
+
+
+@durable.workflow
+async def compensating(ctx: WorkflowContext, *args: Any) -> None:
+    ctx.side_effect(lambda: note(f"compensated:{args[-1] if args else ctx.workflow_id}", "done"))
+
+
+@durable.workflow(queue="aside")
+async def aside(ctx: WorkflowContext) -> None:
+    """Nobody serves its queue."""
 
 
 @durable.workflow

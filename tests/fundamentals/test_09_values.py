@@ -176,7 +176,7 @@ class Opaque:
 def test_what_can_not_be_recorded_is_refused_where_it_is_passed(env: Env) -> None:
     how = (
         "Recordable are JSON values, pydantic models, dataclasses, enums, datetime, UUID, Decimal, bytes, sets and tuples; "
-        "annotate the parameter with its type, or give the type a pydantic serializer"
+        "annotate it (the parameter, the return value) with its type, or give the type a pydantic serializer"
     )
 
     @env.activity

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from celery import Celery
@@ -13,6 +13,7 @@ from celery.utils.imports import symbol_by_name
 from celeriac.activities.definition import ActivityDefinition
 from celeriac.activities.options import ActivityOptions
 from celeriac.errors import InvalidCall
+from celeriac.executors.celery.misspelt import refuse_misspelt
 from celeriac.executors.celery.registry import OPTIONS, activity_of
 from celeriac.executors.celery.workflows import WorkflowTask
 from celeriac.orchestrator.definition import WorkflowSettings
@@ -22,6 +23,7 @@ def declare_workflow(app: Celery, fn: Callable[..., Any], options: Mapping[str, 
     """Make a workflow task of a function."""
     given = dict(options)
     own = {key: given.pop(key) for key in WorkflowSettings.__slots__ if key in given}
+    _check_names(given, WorkflowSettings.__slots__, fn)
 
     @functools.wraps(fn)
     def run(*_: Any, **__: Any) -> Any:
@@ -30,6 +32,8 @@ def declare_workflow(app: Celery, fn: Callable[..., Any], options: Mapping[str, 
         )
 
     del run.__wrapped__  # the task's signature is not the function's, which begins with the context
+    # An errback that takes more than one argument Celery calls on the spot, unless it is bound: then it is sent.
+    given["bind"] = True
     body = {"celeriac_fn": staticmethod(fn), "celeriac_settings": WorkflowSettings(**own), "abstract": True}
     return _declare(app, run, given, lambda base: type("Workflow", (WorkflowTask, base), body))
 
@@ -38,6 +42,7 @@ def declare_activity(app: Celery, fn: Callable[..., Any], options: Mapping[str, 
     """Make an activity task of a function."""
     given = dict(options)
     own = {key: given.pop(key) for key in (*ActivityOptions.__slots__, "timeout") if key in given}
+    _check_names(given, (*ActivityOptions.__slots__, "timeout"), fn)
     given.setdefault("typing", False)
 
     def with_options(self: Any, **overrides: Any) -> ActivityDefinition:
@@ -46,6 +51,12 @@ def declare_activity(app: Celery, fn: Callable[..., Any], options: Mapping[str, 
 
     body = {OPTIONS: ActivityOptions().merged(own), "options": with_options, "abstract": True}
     return _declare(app, fn, given, lambda base: type("Activity", (base,), body))
+
+
+def _check_names(options: Mapping[str, Any], own: Sequence[str], fn: Callable[..., Any]) -> None:
+    refuse_misspelt(
+        (name for name in options if not hasattr(Task, name)), own, f"{getattr(fn, '__name__', fn)!r} as it is declared"
+    )
 
 
 def _declare(app: Celery, fn: Callable[..., Any], options: dict[str, Any], derive: Callable[[Any], Any]) -> Any:

@@ -15,6 +15,7 @@ from kombu.exceptions import EncodeError, OperationalError
 from celeriac.errors import StoreError
 from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery import queues
+from celeriac.executors.celery.forms import carried_call
 from celeriac.executors.celery.headers import HEADER, TURN_TASK, ActivityTicket, WorkflowTicket
 from celeriac.executors.celery.keptclient import keep_client
 from celeriac.executors.celery.onetrip import in_one_trip
@@ -23,7 +24,7 @@ from celeriac.executors.celery.straight import Letter
 from celeriac.orchestrator.attempts import activity_id
 from celeriac.orchestrator.model import Micros, RunRef
 from celeriac.orchestrator.ports import ActivityReady, Hint, RunFinished, TurnReady
-from celeriac.payloads import Json, restore
+from celeriac.payloads import Json
 
 _LOG: Final = logging.getLogger("celeriac.dispatch")
 
@@ -169,9 +170,9 @@ class CeleryDispatcher:
         send = self._app.send_task if task is None else task.apply_async
         prefix = (name,) if task is None else ()
         try:
-            send(*prefix, *_values(args, kwargs), **options)
-        except EncodeError:  # a set or the like, which only the tagged form carries
-            send(*prefix, args, kwargs, **options)
+            send(*prefix, *carried_call(args, kwargs), **options)
+        except EncodeError:  # the app's serializer is not JSON
+            send(*prefix, *carried_call(args, kwargs, texts=True), **options)
         if brings_ids:
             self.quick.learn(producer, task, hint.queue)
 
@@ -248,10 +249,6 @@ class CeleryDispatcher:
     def backlog(self, queue: str | None) -> int | None:
         """Return how many messages wait in a queue, or None where that can't be told."""
         return queues.backlog(self._app, queue)
-
-
-def _values(args: Sequence[Json], kwargs: Mapping[str, Json]) -> tuple[list[Any], dict[str, Any]]:
-    return [restore(each) for each in args], {name: restore(each) for name, each in kwargs.items()}
 
 
 def _shown(data: Mapping[str, Json]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from celery.app.task import Task
 
 from celeriac.activities.definition import ActivityDefinition
 from celeriac.activities.options import ActivityOptions, RetryPolicy
+from celeriac.errors import InvalidCall
 from celeriac.orchestrator.definition import Registry, WorkflowDefinition
 
 OPTIONS: str = "celeriac_options"
@@ -75,10 +76,19 @@ class CeleryRegistry(Registry):
 
 
 def activity_of(task: Any) -> ActivityDefinition:
-    """Return how a task is run as an activity: its own types, and options drawn from its own settings."""
+    """Return how a task is run as an activity: its own types, and options drawn from its own settings.
+
+    :raises InvalidCall: it is a workflow.
+    """
     task = getattr(task, "_get_current_object", lambda: task)()
     known = task.__dict__.get(_KNOWN)
     if known is None:
+        if hasattr(task, "celeriac_fn"):
+            short = task.name.rpartition(".")[2]
+            raise InvalidCall(
+                f"{task.name!r} is a workflow, and a workflow can't be executed as an activity. Start it in an activity "
+                f"({short}.delay(...)) and have it signal this run when it is done, or await its function's code here"
+            )
         declared = getattr(task, OPTIONS, None)
         options = declared if isinstance(declared, ActivityOptions) else _own_options(task)
         known = ActivityDefinition(task.name, task.__dict__.get(BODY, task.run), options)

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery.utils import uuid
 from celery.utils.time import maybe_make_aware
-from kombu.exceptions import OperationalError
+from kombu.compression import get_encoder
+from kombu.exceptions import EncodeError, OperationalError
+from kombu.serialization import dumps
 
 from celeriac.durations import seconds
+from celeriac.errors import InvalidCall
 from celeriac.executors.celery import origin as origins
+from celeriac.executors.celery.forms import carried_call
 from celeriac.executors.celery.headers import HEADER, StartTicket, WorkflowTicket
-from celeriac.executors.celery.queues import queue_of
+from celeriac.executors.celery.queues import queue_of, route_of
 from celeriac.executors.celery.quick import QuickWays
 from celeriac.executors.celery.results import WorkflowResult
 from celeriac.executors.celery.straight import Letter
@@ -31,6 +35,8 @@ _LOG: Final = logging.getLogger("celeriac.workflows")
 OWN: Final = ("id_conflict", "id_reuse", "timeout", "memo", "attributes", "start_key")
 """Options of ``apply_async`` that only workflows have, beside ``workflow_id``."""
 REPR_LENGTH: Final = 1024
+_ELSEWHERE: Final = frozenset({"queue", "exchange", "routing_key"})
+"""Options that say where a start goes, whatever the workflow declares."""
 _IN_LETTERS: Final = frozenset({"queue", "headers", "ignore_result"})
 """Options that a start may have whose message is a letter."""
 _WITHOUT_PRODUCER: Final = frozenset({"celery.backends.base", "celery.backends.redis"})
@@ -40,6 +46,7 @@ _WITHOUT_PRODUCER: Final = frozenset({"celery.backends.base", "celery.backends.r
 class Start:
     """One call of ``apply_async``.
 
+    :param arguments: as they are recorded.
     :param own: what only workflows have, as ``WorkflowOptions`` has it.
     :param options: Celery's options.
     """
@@ -56,7 +63,8 @@ class Start:
         self.arguments = arguments
         self.task_id = task_id or uuid()
         self.own = {name: value for name, value in own.items() if value is not None}
-        self.options = options
+        declared = task.celeriac_settings.queue
+        self.options = options if declared is None or options.keys() & _ELSEWHERE else {**options, "queue": declared}
         self._sent: WorkflowResult | None = None
         self.shown = {
             "argsrepr": _short(repr(tuple(arguments.args))),
@@ -70,7 +78,8 @@ class Start:
         """
         expires = self.options.get("expires")
         if (self.task.expires if expires is None else expires) is not None:
-            return self._by_message(send)
+            return self.by_message(send)
+        self._check_way()
         delay = self._delay()
         created = self.task.runtime.client.create(**self._wanted(), delay=delay)
         if created.outcome is CreateOutcome.CREATED:
@@ -110,7 +119,7 @@ class Start:
         :param later: the message is not to take the first turn.
         :raises Exception: the broker can't be reached (:func:`broker_is_away`); a relay publishes it then.
         """
-        letter = None if later else self.letter(created)
+        letter = None if later or send.keywords["producer"] is not None else self.letter(created)
         if letter is not None:
             self.listen()
             if self._quick.push([letter]):
@@ -135,8 +144,12 @@ class Start:
 
         Who begins to listen with ``get()`` may miss it: subscribing and looking whether it is there go over two connections.
         """
-        if not self.options.get("ignore_result"):
+        if self.options.get("ignore_result"):
+            return
+        try:
             self.task.app.backend.on_task_call(None, self.task_id)
+        except Exception as error:  # noqa: BLE001 - backends raise what they like, and the run is recorded
+            _LOG.warning("the result backend can't be asked to tell of workflow %s: %s", self.task_id, error)
 
     def learn(self, producer: Any = None) -> None:
         """Look, once, where a message has led that went Celery's own way, so that the next one may be a letter.
@@ -159,20 +172,22 @@ class Start:
         headers = {**(self.options.get("headers") or {}), HEADER: ticket.header()}
         return {**self.options, **self.shown, "task_id": self.task_id, "headers": headers}
 
-    def _by_message(self, send: Any) -> WorkflowResult:
-        """Leave it to the worker to record the start: what may expire must not be begun by a relay."""
+    def by_message(self, send: Any) -> WorkflowResult:
+        """Leave it to the worker to record the start.
+
+        That is for what may expire, which must not be begun by a relay; and for calls of Celery's own that nobody could make
+        again, while the store is away.
+        """
         own = {name: value for name, value in self.own.items() if name != "start_key"}
         if "timeout" in own:
             own["timeout"] = seconds(own["timeout"], name="timeout", positive=True)
         headers = {**(self.options.pop("headers", None) or {}), HEADER: StartTicket(own).header()}
-        self._sent = send(
-            list(self.arguments.args),
-            dict(self.arguments.kwargs),
-            task_id=self.task_id,
-            headers=headers,
-            **self.options,
-            **self.shown,
-        )
+        described = {**self.options, **self.shown, "task_id": self.task_id, "headers": headers}
+        args, kwargs = self.arguments.args, self.arguments.kwargs
+        try:
+            self._sent = send(*carried_call(args, kwargs), **described)
+        except EncodeError:  # the app's serializer is not JSON
+            self._sent = send(*carried_call(args, kwargs, texts=True), **described)
         return self.result(None)
 
     def result(self, created: Created | None) -> WorkflowResult:
@@ -181,9 +196,28 @@ class Start:
             self.task_id = created.run.start_key
         # The one that Celery has made waits already: another would have that one, dropped here, call it off.
         result = self._sent or self.task.AsyncResult(self.task_id)
+        if self._sent is None:
+            result.ignored = bool(self.options.get("ignore_result"))  # get() would wait for ever
         if created is not None:
             result.bind(created.run.workflow_id, created.run.run_id)
         return result
+
+    def _check_way(self) -> None:
+        """Refuse a start whose message could never be sent, before it is recorded.
+
+        :raises QueueNotFound, SerializerNotInstalled, InvalidCall: there is no such queue, serializer, compression.
+        """
+        app, options = self.task.app, self.options
+        if options.get("queue") is not None and not app.conf.task_create_missing_queues:
+            route_of(app, self.task.name, options)
+        if options.get("serializer") is not None:
+            dumps(None, serializer=options["serializer"])  # type: ignore[no-untyped-call]
+        compression = options.get("compression")
+        if compression is not None:
+            try:
+                get_encoder(compression)  # type: ignore[no-untyped-call]
+            except KeyError:
+                raise InvalidCall(f"there is no compression {compression!r}") from None
 
     def _delay(self) -> float:
         """Return the seconds until the start is due, by ``countdown`` or ``eta``."""
@@ -198,7 +232,7 @@ class Start:
         return max((due - datetime.now(UTC)).total_seconds(), 0.0)
 
     def _queue(self) -> str | None:
-        given = self.options.get("queue") or self.task.celeriac_settings.queue
+        given = self.options.get("queue")
         if given is not None:
             return str(getattr(given, "name", given))
         return queue_of(self.task.app, self.task.name, self.options)

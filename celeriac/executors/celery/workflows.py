@@ -13,10 +13,18 @@ from celery.exceptions import Ignore, TaskRevokedError
 from celery.result import EagerResult
 from celery.utils import uuid
 
-from celeriac.errors import InvalidCall, StoreError, WorkflowCanceledError, WorkflowFailedError
+from celeriac.errors import (
+    CeleriacError,
+    InvalidCall,
+    StoreError,
+    StoreUnavailable,
+    WorkflowCanceledError,
+    WorkflowFailedError,
+)
 from celeriac.executors.celery import events, forbidden, startmany
 from celeriac.executors.celery import origin as origins
 from celeriac.executors.celery.ending import CLOSED
+from celeriac.executors.celery.forms import carried
 from celeriac.executors.celery.headers import (
     ActivityTicket,
     BadTicket,
@@ -26,6 +34,7 @@ from celeriac.executors.celery.headers import (
     ticket_of,
 )
 from celeriac.executors.celery.leaving import LeftOpen
+from celeriac.executors.celery.misspelt import refuse_misspelt
 from celeriac.executors.celery.queues import queue_from
 from celeriac.executors.celery.results import WorkflowResult
 from celeriac.executors.celery.runtime import CeleryRuntime, runtime_of
@@ -43,6 +52,8 @@ _LOG: Final = logging.getLogger("celeriac.workflows")
 
 RETRY_MOST: Final = 30.0
 """Seconds, at most, between tries to record a start while the store is away."""
+_CANVAS: Final = frozenset({"parent_id", "root_id", "reply_to"})
+"""Options that only a canvas gives."""
 _FINISHES: Final = "celeriac_finishes"
 """Set on a request that is the last message of a run: its run id."""
 
@@ -98,13 +109,32 @@ class WorkflowTask(Task):
         :param timeout: the longest the run may take (timedelta or seconds).
         :raises InvalidCall, PayloadError: the arguments do not fit; nothing was started.
         :raises WorkflowIdInUse: the id belongs to an open run, or may not be used again.
-        :raises StoreUnavailable: the store can't be reached; nothing was started.
+        :raises StoreUnavailable: the store can't be reached; nothing was started. A link of a canvas and beat are not told:
+            their start is a message, which a worker records.
         """
         forbidden.refuse_to_start(self.name)
         options.update(link=link, link_error=link_error, shadow=shadow, workflow_id=workflow_id)
         if self.app.conf.task_always_eager:
             return self._eagerly(args or (), kwargs or {}, task_id, _own(options))
-        return self.prepare(args, kwargs, task_id, **options).carry_out(self.sender(producer))
+        send = self.sender(producer)
+        try:
+            return self.prepare(args, kwargs, task_id, **options).carry_out(send)
+        except CeleriacError as error:
+            if not self._is_celerys_call(error, producer, options):
+                raise
+            _LOG.warning("workflow %s is started by message, for a worker to record: %s", self.name, error)
+            own = _own(options)
+            given = {name: each for name, each in options.items() if each is not None}
+            return Start(self, Arguments(args or (), kwargs or {}), task_id, own, given).by_message(send)
+
+    def _is_celerys_call(self, error: CeleriacError, producer: Any, options: Mapping[str, Any]) -> bool:
+        """Whether Celery makes the call, as a chain's next link, a chord's body or from beat, and the error is not for it.
+
+        It would fail the task before, which has succeeded, or pass over the hour. A worker waits for the store, and what is wrong
+        with the arguments is this task's failure, as with any other task.
+        """
+        linked = self.app.current_worker_task is not None and not options.keys().isdisjoint(_CANVAS)
+        return linked or (producer is not None and isinstance(error, StoreUnavailable))
 
     def prepare(
         self,
@@ -273,7 +303,7 @@ class WorkflowTask(Task):
             raise refusal(BadTicket(f"the run {run_id!r} is not that of this task"))
         setattr(self.request, _FINISHES, run_id)
         if run.failure is None:
-            return run.result
+            return carried(run.result, texts=self.app.conf.result_serializer != "json")
         try:
             return client.outcome(run)
         except WorkflowCanceledError as error:
@@ -345,6 +375,7 @@ class WorkflowTask(Task):
 
 def _own(options: dict[str, Any]) -> dict[str, Any]:
     """Take out of Celery's options what only workflows have, as ``WorkflowOptions`` has it."""
+    refuse_misspelt(options, (*OWN, "workflow_id"), "the start of a workflow")
     own: dict[str, Any] = {name: options.pop(name) for name in OWN if name in options}
     workflow_id = options.pop("workflow_id", None)
     if workflow_id is not None:
