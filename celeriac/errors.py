@@ -22,7 +22,8 @@
     ├── NonRetryable (RuntimeError)            raised BY an activity: don't try again
     ├── RetryAfter (RuntimeError)              raised BY an activity: try again after this delay
     └── StoreError (RuntimeError)              the store could not do it ...
-        ├── StoreUnavailable (ConnectionError)     ... it can't be reached
+        ├── StoreUnavailable (ConnectionError)     ... it can't be reached, or can't do it now
+        ├── StoreRefused                           ... and would not another time: it is not fit to be written
         ├── SchemaMismatch                         ... its schema is absent or of another version
         └── StaleWrite                             ... the run has moved on since it was read
 
@@ -66,6 +67,7 @@ __all__ = [
     "StaleWrite",
     "StartsRefused",
     "StoreError",
+    "StoreRefused",
     "StoreUnavailable",
     "TurnAbandoned",
     "UnknownDefinition",
@@ -285,7 +287,11 @@ class StoreError(CeleriacError, RuntimeError):
 
 
 class StoreUnavailable(StoreError, ConnectionError):
-    """The store can't be reached; nothing is known to have been written."""
+    """The store can't be reached, or is not able to do it now; nothing is known to have been written."""
+
+
+class StoreRefused(StoreError):
+    """The database refuses what it was asked and would refuse it again; nothing was written. Its own error is the cause."""
 
 
 class SchemaMismatch(StoreError):

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
-from celeriac.errors import Held, NonDeterminismError, StoreError, TurnAbandoned
+from celeriac.errors import Held, NonDeterminismError, StoreError, StoreRefused, TurnAbandoned
 from celeriac.orchestrator.cache import RunCache
 from celeriac.orchestrator.closing import close_at_once
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
@@ -180,11 +180,12 @@ class Engine:
                 outcome = self._carry_out(view, definition, token, origin)
         except (Held, UnreadableHistory) as error:
             return self._block(view, token, error)
-        except (StoreError, *self._interrupts):  # type: ignore[misc]  # mypy takes no starred tuple here
-            raise  # the claim's lease runs out, or it is counted
+        except (StoreError, *self._interrupts) as error:  # type: ignore[misc]  # mypy takes no starred tuple here
+            if not isinstance(error, StoreRefused):
+                raise  # the claim's lease runs out, or it is counted
+            outcome = self._block_by_own_fault(view, token, error)  # where it is seen why: it would be refused again
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is held
-            _LOG.exception("a turn of workflow %s failed by celeriac's own fault", view.run.workflow_id)
-            return self._block(view, token, fault_of(error))
+            outcome = self._block_by_own_fault(view, token, error)
         except BaseException:
             self._give_back(view, token)
             raise
@@ -196,6 +197,10 @@ class Engine:
         self.cache.drop(view.run.run_id)
         closed = self._undone.block(view, token, error, killed=killed)
         return TurnOutcome.COMMITTED if closed else TurnOutcome.BLOCKED
+
+    def _block_by_own_fault(self, view: TurnView, token: str, error: Exception) -> TurnOutcome:
+        _LOG.error("a turn of workflow %s failed by celeriac's own fault", view.run.workflow_id, exc_info=error)
+        return self._block(view, token, fault_of(error))
 
     def _is_ours(self, view: TurnView, token: str) -> bool:
         """Whether the run is of this namespace; another's turn is left to those who are there."""

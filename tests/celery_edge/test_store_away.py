@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from sqlalchemy import create_engine, text
 
 from celeriac.stores.sql.migrations import migrate
 from tests.celery_edge.harness import Worker, eventually
@@ -68,6 +69,44 @@ def test_down_then_empty_then_there(
             assert "Task was destroyed" not in worker.log
     finally:
         postgres_server.start()
+
+
+def test_there_but_not_able_to(postgres_url: str, edge_env: Any, broker: str, stranger: Celery, tmp_path: Path) -> None:
+    """What the server answers to a start's statements is no outcome of the workflow: it waits and goes on."""
+    migrate(postgres_url)
+    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+
+    def fail(event: str = "", code: str = "") -> None:
+        with engine.connect() as connection:
+            connection.execute(text("DROP TRIGGER IF EXISTS failing ON celeriac_runs"))
+            if not event:
+                return
+            body = f"BEGIN RAISE EXCEPTION 'said the server' USING ERRCODE = '{code}'; END"
+            connection.execute(
+                text(f"CREATE OR REPLACE FUNCTION failing() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$")
+            )
+            trigger = f"CREATE TRIGGER failing BEFORE {event} ON celeriac_runs"
+            connection.execute(text(f"{trigger} FOR EACH ROW EXECUTE FUNCTION failing()"))
+
+    own = {"EDGE_STORE": postgres_url, "EDGE_BROKER": broker, "CELERIAC_LEASE": "2"}
+    with Worker(tmp_path, HERE, **own) as worker:
+        fail("INSERT", "53100")
+        recorded = stranger.send_task(f"{HERE}.double", (1,))
+        worker.says(f"workflow {HERE}.double ({recorded.id}) waits")
+        eventually(lambda: recorded.state, lambda state: state == "RETRY")
+
+        fail("UPDATE", "57014")
+        worker.says("the first turn of run ")
+        assert recorded.state != "FAILURE"
+        fail()
+        assert recorded.get(timeout=60) == 2
+
+        fail("INSERT", "22001")  # which it would say each time
+        refused = stranger.send_task(f"{HERE}.double", (2,))
+        with pytest.raises(Exception, match="the store refused it: said the server"):
+            refused.get(timeout=20)
+        assert refused.state == "FAILURE"
+    engine.dispose()
 
 
 def test_it_stops_as_quickly_as_without_celeriac(edge_env: Any, broker: str, stranger: Celery, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac import WorkflowContext
-from celeriac.errors import Held, QueryFailed, ResultTimeout, StoreUnavailable, WorkflowTimedOutError
+from celeriac.errors import Held, QueryFailed, ResultTimeout, StoreRefused, StoreUnavailable, WorkflowTimedOutError
 from celeriac.orchestrator.engine import TurnOutcome
 from celeriac.orchestrator.undone import MAX_CLAIMS
 from celeriac.orchestrator.watchdog import Watchdog
@@ -273,6 +273,29 @@ def test_a_store_that_is_away_is_nobody_s_fault(env: Env, monkeypatch: pytest.Mo
             env.settle()
     assert handle.status() == "running"
     env.advance(61)  # the turn's lease runs out
+    assert handle.result() == "done"
+
+
+def test_what_the_store_refuses_for_good_holds_the_run(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    @env.workflow
+    async def flow(ctx: WorkflowContext) -> str:
+        await ctx.wait_signal("go")
+        return "done"
+
+    handle = env.start(flow)
+    env.settle()
+    handle.signal("go")
+
+    def refuse(*_: Any) -> None:
+        raise StoreRefused("the store refused it: value too long")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(env.executor.store, "commit", refuse)
+        env.settle()
+    blocked: Any = handle.describe().blocked
+    assert blocked["reason"] == "RuntimeFault"
+    assert blocked["message"].startswith("celeriac's own fault: StoreRefused: the store refused it: value too long at ")
+    env.advance(5)
     assert handle.result() == "done"
 
 

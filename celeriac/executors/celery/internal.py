@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from celery import Celery, current_app
 
-from celeriac.errors import InvalidCall, PayloadError, StoreError
+from celeriac.errors import InvalidCall, PayloadError, StoreError, StoreRefused
 from celeriac.executors.celery.headers import TURN_TASK
 from celeriac.executors.celery.outcomes import OUTCOME_TASK, OutcomeTicket, stored_error
 from celeriac.executors.celery.runtime import runtime_of
@@ -76,6 +76,8 @@ def _outcome(*args: Any, ticket: Any, failed: bool = False, failure: Failure | N
             runtime.attempts.failed(claim.task, claim.run, claim.fence, failure)
         else:
             runtime.attempts.completed(claim, result)
+    except StoreRefused:
+        raise  # as it would be each time; the attempt's lease runs out and tells
     except StoreError as error:
         _LOG.warning("an outcome waits for the store: %s", error)
         again = {"ticket": ticket, "failed": failed, "failure": failure, "tries": tries + 1}

@@ -76,4 +76,11 @@ class LeaseKeeper:
                 continue
             for fence, pulse in found.items():
                 if pulse is not Pulse.ALIVE and fence in self._held:
-                    held[fence]()
+                    _tell(held[fence], fence)
+
+
+def _tell(on_gone: Callable[[], None], fence: Fence) -> None:
+    try:
+        on_gone()
+    except Exception:  # noqa: BLE001 - the thread renews the claims of others too
+        _LOG.warning("the claim of %s could not be looked after; trying again", fence.run_id, exc_info=True)

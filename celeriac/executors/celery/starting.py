@@ -99,6 +99,7 @@ class Start:
 
     def wish(self) -> Wish:
         """Return the run that it asks for, checked, for ``create_many``."""
+        self._check_way()
         return self.task.runtime.client.wish(**self._wanted())
 
     def _wanted(self) -> dict[str, Any]:

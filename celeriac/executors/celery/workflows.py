@@ -17,6 +17,7 @@ from celeriac.errors import (
     CeleriacError,
     InvalidCall,
     StoreError,
+    StoreRefused,
     StoreUnavailable,
     WorkflowCanceledError,
     WorkflowFailedError,
@@ -267,6 +268,8 @@ class WorkflowTask(Task):
             return self.runtime.client.create(
                 self.definition, arguments, options, origin=origin, queue=queue
             ).run.run_id
+        except StoreRefused:
+            raise  # as it would be each time
         except StoreError as error:
             self._later(error)
 

@@ -59,7 +59,7 @@ class Driver:
 
     def answered(self, error: Exception) -> bool:
         """Say whether the exception is the server's answer, so that the connection may be used further."""
-        return self.fault(error) in {Fault.UNIQUE, Fault.RETRY, Fault.SCHEMA}
+        return self.fault(error) in {Fault.UNIQUE, Fault.RETRY, Fault.UNWELL, Fault.SCHEMA}
 
     def socket(self, connection: Any) -> int | None:
         """Return the file descriptor of the connection's socket, if it has one."""
@@ -156,8 +156,12 @@ class Psycopg(Driver):
         return faults.of_psycopg(error)
 
     def answered(self, error: Exception) -> bool:
-        """Say whether the server sent it: what has an SQLSTATE of its, and does not end the connection."""
-        return getattr(error, "sqlstate", None) is not None and self.fault(error) is not Fault.LOST
+        """Say whether the server sent it: what has an SQLSTATE of its, and does not end the connection.
+
+        One whose prepared statements are of no use any more is not to be used further either.
+        """
+        sent = getattr(error, "sqlstate", None) is not None and self.fault(error) is not Fault.LOST
+        return sent and not faults.is_of_a_stale_statement(error)
 
     def socket(self, connection: Any) -> int | None:
         """Return libpq's socket; raises for a closed connection."""

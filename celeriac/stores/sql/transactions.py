@@ -14,12 +14,12 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.expression import ClauseElement
 
 from celeriac.crashes import CrashPoint, passing
-from celeriac.errors import CeleriacError, InvalidCall, SchemaMismatch, StoreUnavailable
+from celeriac.errors import CeleriacError, InvalidCall, SchemaMismatch, StoreRefused, StoreUnavailable
 from celeriac.orchestrator.model import SECOND, Micros
 from celeriac.stores.sql.clock import Clock, host_clock, store_now
 from celeriac.stores.sql.connections import Connections
 from celeriac.stores.sql.drivers import driver_for
-from celeriac.stores.sql.faults import CommitUnknown, Fault, Undo, UniqueViolation
+from celeriac.stores.sql.faults import CheckFailed, CommitUnknown, Fault, NotNow, Undo, UniqueViolation
 from celeriac.stores.sql.schema import Tables
 from celeriac.stores.sql.statements import NOW, Family, Raw, Statement
 from celeriac.stores.sql.versioning import HOW, difference, is_strange, version_table
@@ -122,6 +122,7 @@ class Database:
         self.tables = tables
         self.dialect = engine.dialect
         self.driver = driver_for(engine, owned=owned)
+        self._driver_s: type[Exception] = engine.dialect.loaded_dbapi.Error
         self.now: ColumnElement[int] = store_now(self.dialect.name, clock)
         self.injected = clock
         self.trace: Callable[[str], None] | None = None
@@ -148,6 +149,7 @@ class Database:
 
         :raises UniqueViolation: a row with the same key is there.
         :raises CommitUnknown: the connection was lost while the commit was under way.
+        :raises NotNow: the server has answered that it can't, so that nothing was written.
         """
         return self._again(self._write, work)
 
@@ -180,9 +182,9 @@ class Database:
         try:
             driver.commit(connection, session.cursor)
         except BaseException as error:
-            if isinstance(error, Exception) and driver.fault(error) is Fault.LOST:
+            self._try_rollback(connection, session.cursor, error)  # SQLite's connection stays, whatever the error
+            if isinstance(error, Exception) and self._fault(error) is Fault.LOST:
                 raise CommitUnknown(f"the connection was lost during a commit: {_line(error)}") from error
-            self._try_rollback(connection, session.cursor, error)
             raise
         return result
 
@@ -275,6 +277,9 @@ class Database:
     def _fault(self, error: Exception) -> Fault:
         if isinstance(error, (exc.DisconnectionError, exc.TimeoutError)):
             return Fault.LOST
+        # Drivers don't put all of a socket's errors into words of their own. A TimeoutError may be a signal handler's.
+        if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+            return Fault.LOST
         original = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
         return self.driver.fault(original)
 
@@ -284,8 +289,10 @@ class Database:
             raise UniqueViolation from error
         if fault is Fault.LOST:
             raise StoreUnavailable(f"the store can't be reached: {_line(error)}") from error
+        if fault is Fault.UNWELL:
+            raise NotNow(f"the store can't do it now: {_line(error)}") from error
         if fault is Fault.RETRY:
-            raise StoreUnavailable(f"the store was busy again and again: {_line(error)}") from error
+            raise NotNow(f"the store was busy again and again: {_line(error)}") from error
         if fault is Fault.SCHEMA:
             raise SchemaMismatch(
                 f"the store's tables are absent or of another version ({_line(error)}); {HOW}"
@@ -295,7 +302,10 @@ class Database:
             raise InvalidCall(
                 "a text with a NUL, or with half of a surrogate pair, is none that a database can hold"
             ) from None
-        raise error
+        if not isinstance(error, (exc.DBAPIError, self._driver_s)):
+            raise error  # a mistake in the code, or what a signal's handler has raised
+        kind = CheckFailed if fault is Fault.CHECK else StoreRefused
+        raise kind(f"the store refused it: {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Self
 
-from psycopg.errors import InvalidTextRepresentation
-
 from celeriac.errors import StoreUnavailable
 from celeriac.orchestrator.model import Commit, CommitOutcome, Task
 from celeriac.payloads import to_text
 from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.commits import Commits, check, run_changes
-from celeriac.stores.sql.faults import UniqueViolation
+from celeriac.stores.sql.faults import CheckFailed, NotNow, UniqueViolation
 from celeriac.stores.sql.postgres.texts import Texts
 from celeriac.stores.sql.statements import Raw
 from celeriac.stores.sql.transactions import Database
@@ -186,9 +184,11 @@ class PostgresCommits(Commits):
         values = commit_values(commit)
         try:
             row = self._db.single(lambda session: session.row(statement, values))
+        except NotNow:
+            raise
         except StoreUnavailable:
             return self.look_up(commit)
-        except (UniqueViolation, InvalidTextRepresentation):
+        except (UniqueViolation, CheckFailed):
             row = None
         # What was refused is refused again, and told why, under the lock.
         return super().commit(commit) if row is None else CommitOutcome.COMMITTED

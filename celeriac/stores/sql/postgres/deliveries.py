@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from psycopg.errors import InvalidTextRepresentation
-
 from celeriac.orchestrator.model import Delivery, DeliveryOutcome, Fence, Message
 from celeriac.stores.sql.access import Access
 from celeriac.stores.sql.deliveries import Deliveries
-from celeriac.stores.sql.faults import UniqueViolation
+from celeriac.stores.sql.faults import CheckFailed, UniqueViolation
 from celeriac.stores.sql.ids import index_form
 from celeriac.stores.sql.postgres.texts import FENCE, Texts
 from celeriac.stores.sql.statements import Raw
@@ -92,7 +90,7 @@ class PostgresDeliveries(Deliveries):
     def _try(self, statement: Raw, values: dict[str, Any]) -> Delivery | None:
         try:
             row = self._db.single(lambda session: session.row(statement, values))
-        except (UniqueViolation, InvalidTextRepresentation):
+        except (UniqueViolation, CheckFailed):
             return None
         return None if row is None else Delivery(DeliveryOutcome.DELIVERED, ref_of(row), row[8])
 
