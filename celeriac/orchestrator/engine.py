@@ -99,6 +99,7 @@ class Engine:
     """Takes the turns of one process. Not safe for several threads at once: see ``TurnThread``.
 
     :param interrupts: exception types that an executor raises into a thread from outside (time limits).
+    :param begun: told of a run whose first turn has been claimed, before its code runs; perhaps not for the first time.
     :param keep: renews the lease of a claimed turn while it is carried out.
     :param local: how local activities are called.
     :param run_turn: how inline turns get to the thread of this process that turns run on.
@@ -115,6 +116,7 @@ class Engine:
         hooks: Callable[[], Hooks] = Hooks,
         watchdog: Watchdog | None = None,
         interrupts: tuple[type[BaseException], ...] = (),
+        begun: Callable[[Run], None] = lambda _: None,
         run_turn: Callable[[Callable[[], Any]], Any] = lambda call: call(),
         keep: Callable[[Fence], AbstractContextManager[None]] = lambda _: nullcontext(),
         local: LocalSettings | None = None,
@@ -129,6 +131,7 @@ class Engine:
         self.watchdog = watchdog or Watchdog()
         self._hooks = hooks
         self._interrupts = interrupts
+        self._begun = begun
         self._limits = self.settings.limits
         self.loader = Loader(store, definitions, cache if cache is not None else RunCache(), self.watchdog, interrupts)
         self._salvage = Salvage(store, self.loader, definitions, self._limits, self.watchdog)
@@ -176,8 +179,7 @@ class Engine:
             message = f"the workflow kills its worker: {killed} turns were begun and none came to an end"
             return self._block(view, token, Held(message), killed=killed)
         try:
-            with self._keep(Fence(run_id, TaskKind.TURN, 0, token)):
-                outcome = self._carry_out(view, definition, token, origin)
+            outcome = self._keep_and_carry_out(view, definition, token, origin)
         except (Held, UnreadableHistory) as error:
             return self._block(view, token, error)
         except (StoreError, *self._interrupts) as error:  # type: ignore[misc]  # mypy takes no starred tuple here
@@ -192,6 +194,14 @@ class Engine:
         if outcome is TurnOutcome.DISCARDED:
             self._give_back(view, token)
         return outcome
+
+    def _keep_and_carry_out(
+        self, view: TurnView, definition: WorkflowDefinition, token: str, origin: Mapping[str, Json] | None
+    ) -> TurnOutcome | _Unfinished:
+        with self._keep(Fence(view.run.run_id, TaskKind.TURN, 0, token)):
+            if view.run.turns == 0:
+                self._begun(view.run)
+            return self._carry_out(view, definition, token, origin)
 
     def _block(self, view: TurnView, token: str, error: BaseException, *, killed: int = 0) -> TurnOutcome:
         self.cache.drop(view.run.run_id)
@@ -237,11 +247,16 @@ class Engine:
         return delivery.outcome in (DeliveryOutcome.DELIVERED, DeliveryOutcome.DUPLICATE)
 
     def publish(self, hints: Sequence[Hint]) -> bool:
-        """Publish hints; False when that failed, which costs latency only, since the rows are due in the store."""
+        """Publish hints; False when that failed, which costs latency only, since the rows are due in the store.
+
+        An interrupt goes on to whoever it was meant for: it is raised once only.
+        """
         if not hints:
             return True
         try:
             self.dispatcher.publish(hints)
+        except self._interrupts:
+            raise
         except Exception:  # noqa: BLE001 - brokers' clients raise what they like
             _LOG.warning("publishing failed; the relay will do it", exc_info=True)
             return False
@@ -335,7 +350,7 @@ class Engine:
             if not isinstance(outcome, _Refused):
                 if outcome in (TurnOutcome.DISCARDED, TurnOutcome.BLOCKED):
                     self.loader.discard(view.run.run_id, live)
-                return outcome
+                return self._done(outcome) if isinstance(outcome, _Committed) else outcome
             work.again()
             # Closing was refused: take the turn again with the unseen signals in front of what closed it, or with it.
             self.loader.discard(view.run.run_id, live)
@@ -352,7 +367,7 @@ class Engine:
         order: Order,
         origin: Mapping[str, Json] | None,
         work: LocalWork,
-    ) -> TurnOutcome | _Unfinished | _Refused:
+    ) -> TurnOutcome | _Committed | _Refused:
         turn = Turn(view, live, self.definitions, self._limits, origin)
         with self.watchdog.watching(live.steps):
             turn.take_all(view, order)
@@ -366,7 +381,7 @@ class Engine:
             passing(CrashPoint.BEFORE_COMMIT)
             outcome = self.store.commit(commit)
             if outcome is CommitOutcome.COMMITTED:
-                return self._committed_claimed(turn, commit, unfinished=left)
+                return _Committed(turn, commit, unfinished=left)
             if outcome is not CommitOutcome.INBOX_MOVED:
                 return TurnOutcome.DISCARDED
             refused = self._read_on(turn)
@@ -375,12 +390,13 @@ class Engine:
             left = work.carry_out(turn)
         return TurnOutcome.DISCARDED
 
-    def _committed_claimed(self, turn: Turn, commit: Commit, *, unfinished: bool) -> TurnOutcome | _Unfinished:
-        self._committed(turn, commit)
-        ref = ref_of(turn.run, commit.status)
-        if unfinished:
+    def _done(self, done: _Committed) -> TurnOutcome | _Unfinished:
+        """Do what follows a commit. What strikes here finds nothing to be saved: all is recorded."""
+        self._committed(done.turn, done.commit)
+        ref = ref_of(done.turn.run, done.commit.status)
+        if done.unfinished:
             return _Unfinished(ref)
-        if commit.leave_due:
+        if done.commit.leave_due:
             self.publish([TurnReady(ref)])
         return TurnOutcome.COMMITTED
 
@@ -443,6 +459,18 @@ class _Unfinished:
     """A turn that was committed with local activities left, and its run."""
 
     run: RunRef
+
+
+@dataclass(frozen=True, slots=True)
+class _Committed:
+    """A turn that has been committed.
+
+    :param unfinished: local activities are left.
+    """
+
+    turn: Turn
+    commit: Commit
+    unfinished: bool
 
 
 @dataclass(frozen=True, slots=True)

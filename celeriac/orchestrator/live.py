@@ -485,6 +485,11 @@ class LiveRun:
         """Return, once, what went wrong without ending the run, such as tasks whose exception nobody awaited."""
         found = [_told(each) for each in self.loop.errors]
         self.loop.errors.clear()
+        if self.closed and self._main is not None and not self._main.cancelled() and self._main.exception() is None:
+            names = sorted({each.activity.name for each in self.pending.values()})
+            found += [
+                f"it returned while activity {name!r} was under way; did it forget to await it?" for name in names
+            ]
         return found
 
     def discard(self) -> None:

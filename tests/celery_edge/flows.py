@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import redis
-from celery import Celery, Task, chain, current_task
+from celery import Celery, Task, chain, current_task, signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.worker.control import control_command
 from celery.worker.state import revoked
@@ -574,6 +574,46 @@ app.conf.beat_schedule = {
         "options": {"expires": 60},
     },
 }
+
+
+# -- whose process is ended at its own message -----------------------------------------------------------------------------
+
+
+def faltering(key: str, how: str) -> str:
+    """Never come to an end, or have the process killed, the first time."""
+    if note(key, "begun") == 1:
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(30)
+    return "done"
+
+
+@durable.workflow
+async def faltering_once(ctx: WorkflowContext, key: str, how: str) -> str:
+    return await ctx.execute_local_activity(faltering, key, how)
+
+
+@durable.workflow(acks_late=False)
+async def faltering_early(ctx: WorkflowContext, key: str, how: str) -> str:
+    return await ctx.execute_local_activity(faltering, key, how)
+
+
+@durable.workflow(time_limit=1)
+async def faltering_at_last(ctx: WorkflowContext, key: str) -> str:
+    return await ctx.execute_activity(in_time, key)
+
+
+@signals.task_prerun.connect(sender=faltering_at_last)
+def hang_at_last(task: Any, **_: Any) -> None:
+    """Have the last message hang the first time that it comes."""
+    finish = (task.request.headers or {}).get("celeriac", {}).get("finish")
+    if finish and note(f"last:{task.request.id}", "came") == 1:
+        time.sleep(30)
+
+
+@durable.workflow
+async def failing_at_once(ctx: WorkflowContext, key: str) -> None:
+    raise ValueError(f"no {key}")
 
 
 # -- what workflow code must not do ------------------------------------------------------------------------------------

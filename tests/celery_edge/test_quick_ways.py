@@ -6,13 +6,16 @@ import base64
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import nullcontext
+from logging import getLogger
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
 import redis
 from billiard.einfo import ExceptionInfo
 from celery import Celery, Signature, Task, signals
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from kombu import Exchange, Producer, Queue
 from kombu.transport.redis import Channel as RedisChannel
 from kombu.transport.redis import SentinelChannel
@@ -20,6 +23,7 @@ from kombu.transport.redis import SentinelChannel
 from celeriac import Celeriac, WorkflowContext
 from celeriac.executors.celery.leaving import BriefInfo, LeftOpen
 from celeriac.executors.celery.oneredis import is_on_one_redis
+from celeriac.executors.celery.onetrip import in_one_trip
 from celeriac.executors.celery.quick import QuickWays
 from celeriac.executors.celery.straight import Letter, Line
 from celeriac.executors.celery.wire import Wire
@@ -576,3 +580,92 @@ def test_only_kombu_s_own_channel_is_known_by_its_private_parts(app: Celery) -> 
         assert is_on_one_redis(connection.default_channel)
     assert not is_on_one_redis(object.__new__(Other))
     assert not is_on_one_redis(object.__new__(SentinelChannel))
+
+
+# -- a soft time limit that strikes meanwhile ---------------------------------------------------------------------------
+# Celery raises it once. Whoever kept it to himself would let the task that publishes go on until the hard one.
+
+
+@pytest.fixture
+def strike(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have the limit strike once on the way to the broker, whichever that is, after the messages have gone."""
+    struck: list[str] = []
+
+    def struck_after(kind: type, name: str) -> None:
+        original = getattr(kind, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            done = original(*args, **kwargs)
+            if not struck:
+                struck.append(name)
+                raise SoftTimeLimitExceeded
+            return done
+
+        monkeypatch.setattr(kind, name, call)
+
+    struck_after(Wire, "push")
+    struck_after(Producer, "publish")
+    return struck
+
+
+def test_a_limit_that_strikes_a_start_is_the_caller_s(flow: Any, client: Any, request: pytest.FixtureRequest) -> None:
+    flow.delay("A-17")
+    struck = request.getfixturevalue("strike")
+    with pytest.raises(SoftTimeLimitExceeded):
+        flow.apply_async(("A-17",), task_id="struck")
+
+    assert struck == ["push"]
+    assert len(starts(client)) == 2  # and not once more by Celery's own way
+    assert flow.apply_async(("A-17",), task_id="struck").workflow_id == "struck"  # which was recorded
+    assert client.llen("celery") == 0
+
+
+def test_a_limit_that_strikes_an_activity_s_message_is_the_caller_s(
+    app: Celery, client: Any, request: pytest.FixtureRequest
+) -> None:
+    publish(app, 1, 2)
+    struck = request.getfixturevalue("strike")
+    with pytest.raises(SoftTimeLimitExceeded):
+        publish(app, 3)
+    publish(app, 4)
+
+    assert struck == ["push"]
+    assert len(messages(client)) == 4
+
+
+def test_a_limit_that_strikes_the_short_way_through_kombu_is_the_caller_s(
+    app: Celery, client: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    publish(app, 1)
+    monkeypatch.setattr(Line, "is_open", False)
+    struck = request.getfixturevalue("strike")
+    ways = app.celeriac_runtime.dispatcher.quick  # type: ignore[attr-defined]
+    with app.producer_or_acquire() as producer, pytest.raises(SoftTimeLimitExceeded):
+        ways.publish(producer, app.tasks["quick.charge"], None, {"task_id": "run-1-2", "headers": {}})
+
+    assert struck == ["publish"]
+    assert client.llen("celery") == 2
+
+
+def test_a_limit_that_strikes_a_batch_is_the_caller_s() -> None:
+    def send() -> NoReturn:
+        raise SoftTimeLimitExceeded
+
+    producer = SimpleNamespace(supports_batch_publish=True, batch=nullcontext)
+    with pytest.raises(SoftTimeLimitExceeded):
+        in_one_trip(producer, send, log=getLogger(), what="messages")
+
+
+def test_a_limit_that_strikes_a_signal_s_turn_is_the_caller_s(
+    flow: Any, client: Any, request: pytest.FixtureRequest
+) -> None:
+    engine = flow.runtime.engine
+    started = flow.delay("A-17")
+    run = RunRef(started.run_id, started.workflow_id, "quick", "quick.flow", "celery", WorkflowStatus.RUNNING)
+    assert engine.publish([TurnReady(run)])
+    struck = request.getfixturevalue("strike")
+    with pytest.raises(SoftTimeLimitExceeded):
+        engine.publish([TurnReady(run)])
+
+    assert struck == ["push"]
+    assert client.llen("celery") == 3

@@ -45,7 +45,7 @@ def test_down_then_empty_then_there(
             others = [stranger.send_task(f"{HERE}.prepare", (n,)) for n in range(20)]
             assert [each.get(timeout=20) for each in others] == [n + 1 for n in range(20)]
             assert time.monotonic() - began < 10
-            eventually(lambda: lost.state, lambda state: state == "RETRY")  # in between it is tried, and has STARTED
+            eventually(lambda: lost.state, lambda state: state == "RETRY")
 
             postgres_server.start()
             worker.says("the store's tables are absent")

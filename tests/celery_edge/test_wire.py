@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+from celery.exceptions import SoftTimeLimitExceeded
 from kombu.transport.redis import PrefixedStrictRedis
 
 from celeriac.executors.celery.wire import Wire
@@ -21,10 +22,12 @@ def client(redis_url: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def wire(client: Any) -> Wire:
+def wire(client: Any) -> Iterator[Wire]:
     found = Wire.of(client)
     assert found is not None
-    return found
+    yield found
+    if found._connection is not None:  # else it is closed some time, while the next test counts
+        found._connection.disconnect()
 
 
 def pushed(client: Any) -> list[str]:
@@ -110,3 +113,32 @@ def test_clients_that_somebody_has_a_hand_in_are_left_alone(client: Any, monkeyp
 
     monkeypatch.setattr(redis.Redis, "execute_command", traced)
     assert Wire.of(client) is None
+
+
+def test_a_limit_that_strikes_before_anything_is_pushed_leaves_it_to_the_next(client: Any, wire: Wire) -> None:
+    """However early: between taking the lock and what would give it back."""
+    taken = wire._lock
+
+    class Struck:
+        def acquire(self, *, blocking: bool) -> bool:
+            assert taken.acquire(blocking=blocking)
+            wire._lock = taken
+            raise SoftTimeLimitExceeded
+
+    wire._lock = Struck()  # type: ignore[assignment]
+    with pytest.raises(SoftTimeLimitExceeded):
+        wire.push("wire", ["a"])
+    assert wire.push("wire", ["b"])
+    assert pushed(client) == ["b"]
+
+
+def test_it_takes_no_place_of_the_client_s_connections(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with redis.Redis.from_url(redis_url, decode_responses=True, max_connections=1) as client:
+        wire = Wire.of(client)
+        assert wire is not None
+        for number in range(3):
+            assert wire.push("wire", [str(number)])
+            client.set("no list", "x")
+            with pytest.raises(redis.ResponseError):
+                wire.push("no list", ["dropped"])
+        assert pushed(client) == ["0", "1", "2"]

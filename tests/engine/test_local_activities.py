@@ -23,6 +23,7 @@ from celeriac import (
     WorkflowFailedError,
     activity_context,
 )
+from celeriac.orchestrator.ports import ActivityReady, RunFinished
 from celeriac.orchestrator.status import WorkflowStatus
 from tests.workflows import Env, make
 
@@ -652,6 +653,48 @@ def test_an_interrupt_costs_the_call_that_it_strikes(env: Env) -> None:
 
     assert handle.result() is None
     assert done == [0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_an_interrupt_after_the_commit_finds_nothing_to_be_saved(
+    env: Env, monkeypatch: pytest.MonkeyPatch, closes: bool
+) -> None:
+    """It strikes while what follows from the turn is published. What was called is recorded, and is not once more."""
+    done: list[int] = []
+
+    def call(number: int) -> int:
+        done.append(number)
+        return number
+
+    @env.activity
+    def charge() -> str:
+        return "paid"
+
+    @env.workflow
+    async def fulfil(ctx: WorkflowContext) -> Any:
+        last = [await ctx.execute_local_activity(call, number) for number in range(2)]
+        return last if closes else [*last, await ctx.execute_activity(charge)]
+
+    dispatcher, publish = env.executor.engine.dispatcher, env.executor.engine.dispatcher.publish
+
+    def struck(hints: Any) -> None:
+        publish(hints)
+        if any(isinstance(each, RunFinished if closes else ActivityReady) for each in hints):
+            monkeypatch.setattr(dispatcher, "publish", publish)
+            raise KeyboardInterrupt
+
+    handle = env.start(fulfil)
+    monkeypatch.setattr(dispatcher, "publish", struck)
+    with pytest.raises(KeyboardInterrupt):
+        env.settle()
+
+    assert handle.result() == ([0, 1] if closes else [0, 1, "paid"])
+    assert done == [0, 1]
+    assert [each for each in env.story(handle) if "call#" in each] == [
+        "local_activity_completed call#1(0) -> 0",
+        "local_activity_completed call#2(1) -> 1",
+    ]
+    assert handle.describe().inbox_seq <= 1  # the activity's outcome, unless its turn was taken on the spot
 
 
 def test_a_query_calls_none(env: Env) -> None:

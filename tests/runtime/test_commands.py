@@ -154,6 +154,7 @@ def test_what_is_asked_for_and_not_awaited_is_recorded_and_dropped_with_the_run(
     assert env.story(handle) == [
         "workflow_started flow()",
         "activity_scheduled work#1()",
+        "warning_recorded it returned while activity 'work' was under way; did it forget to await it?",
         "workflow_completed -> 'done'",
     ]
     assert env.executor.store.tasks(handle.run_id) == []

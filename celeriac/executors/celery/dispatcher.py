@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils import uuid
 from kombu.exceptions import EncodeError, OperationalError
 
@@ -127,8 +128,8 @@ class CeleryDispatcher:
         for hint in hints:
             try:
                 self._send(hint, producer)
-            except (StoreError, OperationalError, OSError):
-                raise  # the next one would fare no better
+            except (StoreError, OperationalError, OSError, SoftTimeLimitExceeded):
+                raise  # the next one would fare no better; the limit is for whoever runs here
             except Exception:  # noqa: BLE001 - a route that leads nowhere, say, must not keep the others from going
                 _LOG.exception("%s could not be published", hint)
 

@@ -43,6 +43,24 @@ def _soft_limit(runtime: CeleryRuntime, running: Any) -> float | None:
     return next((each for each in limits if each), None)
 
 
+def request_of(last: QuietMessage, hostname: str) -> dict[str, Any]:
+    """Return the request that the last message of a run would have brought."""
+    headers, properties, (args, kwargs, embedded), _ = last.message
+    return {
+        **headers,
+        **last.options.get("headers", {}),
+        **embedded,
+        "properties": properties,
+        "reply_to": properties.get("reply_to"),
+        "correlation_id": last.task_id,
+        "hostname": hostname,
+        "delivery_info": {"priority": last.options.get("priority"), "redelivered": False},
+        "args": args,
+        "kwargs": kwargs,
+        "is_eager": False,
+    }
+
+
 def end_here(runtime: CeleryRuntime, closed: Run, last: QuietMessage) -> None:
     """Have Celery trace the end of a run.
 
@@ -52,21 +70,8 @@ def end_here(runtime: CeleryRuntime, closed: Run, last: QuietMessage) -> None:
     from celery.app.trace import trace_task  # noqa: PLC0415 - it brings the worker's modules, which clients do without
 
     app, hostname, task_id = runtime.app, runtime.hostname, last.task_id
-    headers, properties, (args, kwargs, embedded), _ = last.message
-    request = {
-        **headers,
-        **last.options.get("headers", {}),
-        **embedded,
-        "properties": properties,
-        "reply_to": properties.get("reply_to"),
-        "correlation_id": task_id,
-        "hostname": hostname,
-        "delivery_info": {"priority": last.options.get("priority"), "redelivered": False},
-        "args": args,
-        "kwargs": kwargs,
-        "is_eager": False,
-        CLOSED: closed,
-    }
+    request = {**request_of(last, hostname), CLOSED: closed}
+    args, kwargs = request["args"], request["kwargs"]
     task = app.tasks[closed.name]
     result, ended, took, shown = trace_task(
         task, task_id, args, kwargs, request, app=app, loader=app.loader, hostname=hostname

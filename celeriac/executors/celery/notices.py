@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from celeriac.orchestrator.ports import SignalBus
 
 _LOG: Final = logging.getLogger("celeriac.notices")
@@ -30,6 +32,8 @@ class Notices:
         if bus is not None:
             try:
                 bus.publish(self._channel, run_id)
+            except SoftTimeLimitExceeded:
+                raise
             except Exception:  # noqa: BLE001 - those who wait will look for themselves
                 _LOG.debug("no notice of run %s could be sent", run_id, exc_info=True)
 

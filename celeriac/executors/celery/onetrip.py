@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from celeriac.errors import CeleriacError
 
 
@@ -21,7 +23,7 @@ def in_one_trip(producer: Any, send: Callable[[], None], *, log: logging.Logger,
     try:
         with producer.batch():
             send()
-    except CeleriacError:
+    except (CeleriacError, SoftTimeLimitExceeded):
         raise
     except Exception:  # noqa: BLE001 - a connection that was closed while it was idle, say; a batch is not retried
         log.debug("a batch of %s may not have been published; once more, each by itself", what)

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from celery import Celery, signals
 from celery.app.routes import MapRoute
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.functional import maybe_evaluate
 from kombu.common import Broadcast
 
@@ -92,6 +93,8 @@ class QuickWays:
                 **way.options,
                 **message.properties,
             )
+        except SoftTimeLimitExceeded:
+            raise  # it comes once only, and is for the task that publishes
         except Exception:  # noqa: BLE001 - a connection that was closed while it was idle, say: Celery's own way opens another
             _LOG.debug("a message of %s may not have been published; once more", task.name, exc_info=True)
             return False
@@ -135,6 +138,8 @@ class QuickWays:
         """Send letters; False where some may not have arrived."""
         try:
             self._line.push(letters)
+        except SoftTimeLimitExceeded:
+            raise
         except Exception:  # noqa: BLE001 - a connection that was closed while it was idle, say
             _LOG.debug("%d messages may not have been published; once more", len(letters), exc_info=True)
             return False

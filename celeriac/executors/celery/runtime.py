@@ -15,7 +15,7 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 
 from celeriac.errors import ConfigurationError
-from celeriac.executors.celery import ending, foreign, queues
+from celeriac.executors.celery import begun, ending, foreign, queues
 from celeriac.executors.celery.dispatcher import CeleryDispatcher
 from celeriac.executors.celery.hints import HintPipe
 from celeriac.executors.celery.leases import LeaseKeeper
@@ -139,6 +139,7 @@ class CeleryRuntime:
                     wall_limit=settings.turn_wall_limit.total_seconds(),
                 ),
                 interrupts=(SoftTimeLimitExceeded,),
+                begun=lambda run: begun.store_started(self, run),
                 keep=lambda fence: self.leases.keeping(fence, _nothing),
                 run_turn=lambda call: self.turns.run(call),  # noqa: PLW0108 - another thread after a fork
                 local=LocalSettings(runner=_calls),

@@ -25,7 +25,9 @@ class Wire:
 
     def _begin_anew(self) -> None:
         self._process = os.getpid()
-        self._lock = threading.Lock()
+        # One that may be taken again by whoever has it: a soft time limit may strike right after it was taken, before anything
+        # could give it back.
+        self._lock = threading.RLock()
         self._connection: Any = None
 
     @classmethod
@@ -56,7 +58,8 @@ class Wire:
     def _send(self, command: bytes) -> None:
         connection, self._connection = self._connection, None  # gone, unless all goes well
         if connection is None:
-            connection = self._pool.make_connection()
+            # Not by make_connection(): the pool would count it as one of its own, and never learn that it is gone.
+            connection = self._pool.connection_class(**self._pool.connection_kwargs)
             connection.connect()
         elif not _is_quiet(connection):
             connection.disconnect()

@@ -67,11 +67,22 @@ class WorkflowTask(Task):
     # A start that comes from a program without celeriac is durable only once a worker has recorded it.
     acks_late = True
     reject_on_worker_lost = True
+    # Sent once more, the message would be shown as a retry, perhaps over the end that the lost process has told.
+    retry_on_worker_lost = False
     max_retries = None
     Request = "celeriac.executors.celery.requests:WorkflowRequest"
     celeriac_fn: Callable[..., Any]
     celeriac_settings = WorkflowSettings()
+    tracks_started = False
+    """Whether the beginning of the first turn is stored as ``STARTED`` (``track_started``)."""
     __definition: WorkflowDefinition | None = None
+
+    @classmethod
+    def on_bound(cls, app: Any) -> None:
+        """Keep Celery from storing ``STARTED`` for each message, over the end that another one has told; see ``begun``."""
+        super().on_bound(app)
+        if cls.track_started:
+            cls.tracks_started, cls.track_started = True, False
 
     @property
     def definition(self) -> WorkflowDefinition:
