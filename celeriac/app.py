@@ -15,6 +15,7 @@ from celeriac.errors import ConfigurationError
 from celeriac.executors.celery import control, forbidden, internal, queues
 from celeriac.executors.celery.consuming import ConsumeLightly
 from celeriac.executors.celery.declaring import declare_activity, declare_workflow
+from celeriac.executors.celery.openbus import open_bus
 from celeriac.executors.celery.reconnecting import OutliveTheBroker
 from celeriac.executors.celery.registry import OPTIONS, NamedActivity
 from celeriac.executors.celery.runtime import CeleryRuntime, attach, runtime_of
@@ -24,7 +25,7 @@ from celeriac.executors.celery.workflows import WorkflowTask
 from celeriac.orchestrator.client import Client
 from celeriac.orchestrator.executor import Config, WorkflowHandle, register, signal_of
 from celeriac.orchestrator.hooks import Hooks
-from celeriac.orchestrator.ports import SignalBus, Store
+from celeriac.orchestrator.ports import Store
 from celeriac.orchestrator.signals import SignalType
 from celeriac.shared import declare_shared
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class Celeriac:
@@ -63,7 +62,7 @@ class Celeriac:
             app,
             load=self._load_settings,
             open_store=lambda found: given if given is not None else _open_store(found),
-            open_bus=_open_bus,
+            open_bus=open_bus,
         )
         if hooks is not None:
             self.runtime.hooks = hooks
@@ -278,18 +277,6 @@ def _open_store(settings: Settings) -> Store:
     if url.startswith("sqlite"):
         store.check()  # the one store that makes its tables by itself, whoever comes first
     return store
-
-
-def _open_bus(app: Celery, settings: Settings) -> SignalBus | None:
-    url = settings.signals_url
-    if url is None:
-        known = (app.conf.broker_url, app.conf.result_backend)
-        url = next((each for each in known if isinstance(each, str) and each.startswith(_REDIS_SCHEMES)), None)
-    if url is None or not settings.hints:
-        return None
-    from celeriac.signals.redis import RedisBus  # noqa: PLC0415 - only where there is a Redis
-
-    return RedisBus(str(url))
 
 
 def _from_config(config: Config) -> Client:

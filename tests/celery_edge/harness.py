@@ -127,10 +127,12 @@ class Worker(Process):
         name: str = "w",
         pool: str = "prefork",
         concurrency: int = 2,
+        events: str = "-E",
         **env: str,
     ) -> None:
         self.name = name
-        words = ["-A", app, "worker", "-P", pool, "-c", str(concurrency), "-n", f"{name}@here", "-E", "-l", "INFO"]
+        words = ["-A", app, "worker", "-P", pool, "-c", str(concurrency), "-n", f"{name}@here", "-l", "INFO"]
+        words += events.split()
         super().__init__(folder, name, [*words, "--without-mingle", "--without-gossip", *options], env)
         self.says("ready.")
 

@@ -93,7 +93,7 @@ class _Attempt:
             _LOG.debug("attempt %s of %s is not to be run", self.ticket.attempt, self.request.id)
             raise Ignore
         self._check_claim(claim)
-        context = self.attempts.context(claim, self.runtime.stopping.told)
+        context = self.attempts.context(claim, self.runtime.stopping.is_up)
         replacement = Replacement(self.runtime, self.request, claim)
         try:
             with self.runtime.leases.keeping(claim.fence, functools.partial(self._gone, claim, context)):

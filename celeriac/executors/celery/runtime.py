@@ -21,7 +21,7 @@ from celeriac.executors.celery.hints import HintPipe
 from celeriac.executors.celery.leases import LeaseKeeper
 from celeriac.executors.celery.notices import Notices
 from celeriac.executors.celery.registry import OPTIONS, CeleryRegistry
-from celeriac.executors.celery.stopflag import StopFlag
+from celeriac.executors.celery.sharedflag import SharedFlag
 from celeriac.executors.celery.turnthread import TurnThread
 from celeriac.orchestrator import many
 from celeriac.orchestrator.attempts import Attempts, AttemptSettings
@@ -67,7 +67,7 @@ class CeleryRuntime:
         """The kind of pool of the worker that this process belongs to, or None outside workers."""
         self.hostname = ""
         self.pipe: HintPipe | None = None
-        self.stopping = StopFlag()
+        self.stopping = SharedFlag()
         self.wake: Callable[[Micros], None] | None = None
         self.ended_last: str | None = None
         """The run whose end this process was the last to tell Celery of, without a message."""

@@ -38,7 +38,7 @@ def preload(runtime: CeleryRuntime) -> None:
     Opens no connection. What can't be made now, for want of a driver or a setting, says so and is tried again when needed.
     """
     try:
-        _ = runtime.relay, runtime.client
+        _ = runtime.relay, runtime.client, runtime.bus  # the bus, so that what is wrong with it is said once
     except Exception as error:  # noqa: BLE001 - whatever is wrong with durable workflows, other tasks go on
         _LOG.warning("durable workflows are not ready: %s", error)
 
@@ -61,16 +61,17 @@ class CeleriacStep(bootsteps.StartStopStep):
         runtime.stopping.share()
         self._stopping = runtime.stopping
         signals.worker_shutting_down.connect(self._told_to_stop, weak=True)
-        setattr(worker.app, events.WANTED, bool(getattr(worker, "task_events", False)))
+        events.share(worker.app, wanted=bool(getattr(worker, "task_events", False)))
         # Also without the threads: whatever message comes is carried out as it must be.
         control.install_in_worker()
+        events.install_in_worker()
         prepare(runtime)
         preload(runtime)
         forks.install()
         leaving.install()
 
     def _told_to_stop(self, **_: Any) -> None:
-        self._stopping.tell()
+        self._stopping.put(up=True)
 
     def start(self, worker: Any) -> None:
         """Start the threads."""
