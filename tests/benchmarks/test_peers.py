@@ -21,7 +21,7 @@ TINY = {
     "chains": {"count": 2, "length": 3},
     "alone": {"times": 2, "length": 2},
     "fan_out": {"width": 5},
-    "row": {"length": 10},
+    "row": {"length": 20},
     "signals": {"times": 1},
     "starts": {"count": 3},
     "starts_at_once": {"count": 3},
@@ -49,11 +49,16 @@ def test_a_peer_does_what_it_offers_and_does_it_right(peer: Peer, servers: Serve
             with instance.awake():
                 assert set(instance.roles()) >= {"client"}
                 for operation in offered if round_ else ["chains"]:
-                    figures = instance.ask(operation, **TINY[operation])
+                    figures = instance.ask(operation, **_size(peer, operation))
                     assert all(value >= 0 for value in figures.values()), operation
     finally:
         instance.close()
     assert "chains" in offered
+
+
+def _size(peer: Peer, operation: str) -> dict[str, int]:
+    """A queue that is looked into once a second is given no more than it takes to see that it is."""
+    return {"length": 2} if (peer.name, operation) == ("dbos-queue-default", "row") else TINY[operation]
 
 
 @pytest.mark.parametrize(("store", "pool"), [("sqlite", "threads"), ("mariadb", "prefork")])

@@ -15,11 +15,25 @@ NODE = "w0@here"
 
 
 @pytest.fixture(params=["prefork", "threads", "solo"])
-def worker(request: pytest.FixtureRequest, start_worker: Any) -> Iterator[Worker]:
+def worker(request: pytest.FixtureRequest, flows: Any, start_worker: Any) -> Iterator[Worker]:
     """A worker that was not told to send events; one at a time, for each has the same name."""
-    worker: Worker = start_worker(concurrency=1, events="", name="w0", pool=request.param)
-    yield worker
-    worker.stop()
+    yield from _hearing(flows, start_worker, events="", pool=request.param)
+
+
+@pytest.fixture
+def telling_worker(flows: Any, start_worker: Any) -> Iterator[Worker]:
+    """A worker that was told to."""
+    yield from _hearing(flows, start_worker)
+
+
+def _hearing(flows: Any, start_worker: Any, **options: Any) -> Iterator[Worker]:
+    """Start a worker, and wait until it hears: a worker that is ready has yet to subscribe to what remote control publishes."""
+    worker: Worker = start_worker(concurrency=1, name="w0", **options)
+    try:
+        eventually(lambda: flows.app.control.ping(destination=[NODE], timeout=1, limit=1), bool)
+        yield worker
+    finally:
+        worker.stop()
 
 
 def run(flows: Any) -> str:
@@ -46,10 +60,8 @@ def test_events_begun_and_ended_by_remote_control(flows: Any, worker: Worker, ev
     assert [events.of(each) for each in unseen] == [["sent"]] * 3
 
 
-def test_a_worker_told_at_its_start_goes_on(flows: Any, start_worker: Any, events: Events) -> None:
+def test_a_worker_told_at_its_start_goes_on(flows: Any, telling_worker: Worker, events: Events) -> None:
     """Celery has no group to leave out then, says so, and sends all as before."""
-    worker = start_worker(concurrency=1, name="w0")
     assert told(flows, "disable_events") == "task events already disabled"
     seen = run(flows)
     eventually(lambda: set(events.of(seen)), {"sent", "received", "started", "waiting", "succeeded"}.__eq__)
-    worker.stop()

@@ -155,13 +155,16 @@ def test_the_prefetch_count_holds_for_hints_too(own_redis: EmbeddedRedis, broker
 def test_a_run_writes_no_books_and_another_task_does(
     pool: str, flows: Any, own_redis: EmbeddedRedis, broker: redis.Redis, start_worker: Any
 ) -> None:
-    """Counted by the server: two adds and two removals for the task that is nobody's, none for a workflow's 13 messages."""
+    """Counted by the server: one in each book and out of it for the task that is nobody's, none for a workflow's 13 messages.
+
+    Additions to sorted sets are not counted, for kombu makes some of its own for the queue of remote control.
+    """
     queue = f"counted-{pool}"
     worker: Worker = start_worker("-Q", f"{queue},celery", pool=pool, concurrency=1, EDGE_BROKER=own_redis.url)
     with flows.app.connection_for_write(own_redis.url) as connection, connection.Producer() as producer:
         broker.config_resetstat()
         flows.plain.apply_async((uuid.uuid4().hex, 1), queue=queue, producer=producer)
-        eventually(lambda: calls(broker, "zadd"), lambda count: count == 1)
+        eventually(lambda: calls(broker, "hset"), lambda count: count == 1)
         eventually(lambda: calls(broker, "hdel"), lambda count: count == 1)
         broker.config_resetstat()
         started = flows.many.apply_async(
@@ -169,9 +172,7 @@ def test_a_run_writes_no_books_and_another_task_does(
         )
         assert started.handle.result(timeout=40) == [n + 1 for n in range(10)]
     worker.stop()
-    assert {name: calls(broker, name) for name in ("zadd", "hset", "zrem", "hdel")} == dict.fromkeys(
-        ("zadd", "hset", "zrem", "hdel"), 0
-    )
+    assert {name: calls(broker, name) for name in ("hset", "zrem", "hdel")} == {"hset": 0, "zrem": 0, "hdel": 0}
 
 
 def calls(broker: redis.Redis, command: str) -> int:

@@ -103,8 +103,10 @@ def test_nothing_asks_for_a_serializer() -> None:
                 asked.append((name, node.attr))
     assert asked == [  # reads what the app says, and serializes what it says so
         ("executors/celery/quick.py", "task_serializer"),
+        ("executors/celery/starting.py", "serializer"),
         ("executors/celery/straight.py", "serializer"),
         ("executors/celery/straight.py", "serializer"),
+        ("executors/celery/workflows.py", "result_serializer"),
     ]
 
 

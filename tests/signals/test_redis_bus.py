@@ -100,6 +100,7 @@ def tls(redis_server: EmbeddedRedis, certificate: Path) -> Iterator[str]:
 def bus_of(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """The bus of an app with this broker and these settings."""
     made: list[tuple[Celery, Celeriac]] = []
+    others = _listeners()  # of apps that other modules have imported
 
     def make(broker: Any, *, backend: str | None = None, signals_url: str | None = None, **conf: Any) -> Any:
         app = Celery(f"bus{len(made)}", broker=broker, backend=backend, set_as_current=False)
@@ -111,7 +112,11 @@ def bus_of(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     for app, durable in made:
         durable.close()
         app.close()
-    eventually(lambda: not any(each.name == "celeriac-listener" for each in threading.enumerate()))
+    eventually(lambda: _listeners() <= others)
+
+
+def _listeners() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if each.name == "celeriac-listener"}
 
 
 def works(bus: Any) -> None:
