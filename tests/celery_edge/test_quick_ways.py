@@ -446,6 +446,36 @@ def test_many_starts_are_letters_once_one_has_shown_where_they_lead(
     assert all(each == first for each in others)
 
 
+def test_a_start_goes_by_the_producer_that_is_passed(flow: Any, redis_url: str, client: Any) -> None:
+    for _ in range(2):
+        flow.delay("A-17")
+    elsewhere = redis_url.rpartition("/")[0] + "/9"
+    with flow.app.connection_for_write(elsewhere) as connection, connection.Producer() as producer:
+        flow.apply_async(("A-18",), producer=producer)
+    with redis.Redis.from_url(elsewhere) as other:
+        assert (client.llen("celery"), other.llen("celery")) == (2, 1)
+        other.flushdb()
+
+
+def test_a_result_backend_that_is_away_keeps_no_recorded_start_from_being_sent(
+    flow: Any, client: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        flow.delay("A-17")
+
+    def away(*_: Any) -> None:
+        raise RuntimeError("Retry limit exceeded")
+
+    monkeypatch.setattr(type(flow.backend), "on_task_call", away)
+    monkeypatch.setattr(away, "__module__", "celery.backends.redis")
+    started = [flow.delay("A-18"), *flow.start_many([("A-19",)] * 2)]
+
+    assert client.llen("celery") == 5
+    assert [each.getMessage() for each in caplog.records if each.levelname == "WARNING"] == [
+        f"the result backend can't be asked to tell of workflow {each.id}: Retry limit exceeded" for each in started
+    ]
+
+
 def test_the_result_of_a_letter_is_listened_for_before_it_is_sent(
     flow: Any, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
