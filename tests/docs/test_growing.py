@@ -16,10 +16,7 @@ from celeriac.orchestrator.model import SECOND, RunFilter
 from celeriac.orchestrator.status import WorkflowStatus
 from celeriac.stores.sql import SqlStore, migrate
 from celeriac.testing.contract.committing import Committing
-from celeriac.testing.contract.delivering import Delivering
-from celeriac.testing.contract.restoring import Restoring
 from celeriac.testing.contract.starting import Starting
-from celeriac.testing.contract.starting_many import StartingMany
 from celeriac.testing.contract.world import World, wait_until_passed
 from tests.docs.pages import DOCS, blocks
 
@@ -118,8 +115,8 @@ def partitioned(postgres_server: Any) -> Iterator[str]:
     postgres_server.drop_database(url)
 
 
-class TestOnPartitions(Starting, StartingMany, Delivering, Committing, Restoring):
-    """Every room of the contract that writes or reads events."""
+class TestOnPartitions(Starting, Committing):
+    """The rooms of the contract that write events."""
 
     rounds = 5
 
