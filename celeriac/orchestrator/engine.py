@@ -182,10 +182,10 @@ class Engine:
             outcome = self._keep_and_carry_out(view, definition, token, origin)
         except (Held, UnreadableHistory) as error:
             return self._block(view, token, error)
-        except (StoreError, *self._interrupts) as error:  # type: ignore[misc]  # mypy takes no starred tuple here
-            if not isinstance(error, StoreRefused):
-                raise  # the claim's lease runs out, or it is counted
+        except StoreRefused as error:
             outcome = self._block_by_own_fault(view, token, error)  # where it is seen why: it would be refused again
+        except (StoreError, *self._interrupts):  # type: ignore[misc]  # mypy takes no starred tuple here
+            raise  # the claim's lease runs out, or it is counted
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is held
             outcome = self._block_by_own_fault(view, token, error)
         except BaseException:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -50,6 +51,12 @@ def flows(edge_env: dict[str, str]) -> Any:
 @pytest.fixture(scope="session")
 def ledger(edge_env: dict[str, str]) -> Ledger:
     return Ledger(edge_env["EDGE_LEDGER"])
+
+
+@pytest.fixture
+def key() -> str:
+    """What a test's lines in the ledger are kept under."""
+    return uuid.uuid4().hex[:8]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import pytest
@@ -17,11 +16,6 @@ ABROAD = {"queue": "abroad", "timeout": 3}
 @pytest.fixture(scope="module", autouse=True)
 def workers(start_worker: Any) -> tuple[Worker, Worker]:
     return start_worker(concurrency=1), start_worker("-Q", "abroad", app=HERE, concurrency=2)
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 def test_its_result_comes_back(flows: Any, ledger: Ledger, key: str) -> None:

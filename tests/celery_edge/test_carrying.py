@@ -11,6 +11,8 @@ import pytest
 from celery import chain, chord
 from kombu.utils import json as kombu
 
+from celeriac import payloads
+from celeriac.executors.celery import forms
 from celeriac.executors.celery.forms import carried
 from celeriac.payloads import plain
 from tests.celery_edge.harness import Ledger, Worker
@@ -49,6 +51,10 @@ def test_each_kind_is_what_celerys_json_writes_and_reads_again(flows: Any) -> No
     recorded = {kind: plain(value) for kind, value in flows.VALUES.items()}
     assert {kind: kombu.loads(kombu.dumps(carried(value))) for kind, value in recorded.items()} == AS_READ
     assert {kind: kombu.loads(kombu.dumps(carried(value, texts=True))) for kind, value in recorded.items()} == AS_TEXTS
+
+
+def test_no_kind_of_recorded_value_is_unknown_here() -> None:
+    assert {*payloads._TAGS} == {*forms._KNOWN, *forms._WITHIN, "object", "float"}
 
 
 @pytest.mark.parametrize(

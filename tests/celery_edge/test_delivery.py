@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from typing import Any
 
 import pytest
@@ -22,11 +21,6 @@ HERE = "tests.celery_edge.flows"
 def worker(start_worker: Any) -> Worker:
     worker: Worker = start_worker(concurrency=3)
     return worker
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 def row(flows: Any, started: Any) -> Task | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,11 +44,6 @@ def rows(flower: str) -> Rows:
             return found
 
     return ask
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 def ended(rows: Rows, result: Any, state: str) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,6 @@ HERE = "tests.celery_edge.flows"
 def worker(start_worker: Any) -> Worker:
     worker: Worker = start_worker(concurrency=2)
     return worker
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 def test_a_workflow_is_an_errback(flows: Any, ledger: Ledger, worker: Worker, key: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,6 @@ def _worker(folder: Path, pool: str) -> Worker:
     if pool == "gevent":
         pytest.importorskip("gevent")
     return Worker(folder, HERE, pool=pool, concurrency=4, name=pool, CELERIAC_TURN_CPU_LIMIT="0.5")
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 @pytest.mark.parametrize("flow", ["varied", "varied_plainly"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -22,11 +21,6 @@ HERE = "tests.celery_edge.flows"
 def worker(start_worker: Any) -> Worker:
     worker: Worker = start_worker(concurrency=2)
     return worker
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 def by_result(flows: Any, task_id: str) -> None:

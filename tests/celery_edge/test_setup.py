@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import uuid
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,11 +16,6 @@ from celeriac.executors.celery.queues import queue_of
 from tests.celery_edge.harness import Ledger, Worker, eventually, tale
 
 HERE = "tests.celery_edge.flows"
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 # -- queues -------------------------------------------------------------------------------------------------------------

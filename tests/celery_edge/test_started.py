@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from typing import Any
 
 import pytest
@@ -19,11 +18,6 @@ HERE = "tests.celery_edge.flows"
 def worker(start_worker: Any) -> Worker:
     worker: Worker = start_worker("-Q", "started,celery", concurrency=1)
     return worker
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 def state(flows: Any, task_id: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,11 +18,6 @@ HERE = "tests.celery_edge.flows"
 def worker(start_worker: Any) -> Worker:
     worker: Worker = start_worker(concurrency=2)
     return worker
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,11 +30,6 @@ together = pytest.mark.skipif(not hasattr(Producer, "batch"), reason="kombu publ
 def worker(start_worker: Any) -> Worker:
     worker: Worker = start_worker(concurrency=2)
     return worker
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 def test_results_come_in_order(flows: Any, monkeypatch: pytest.MonkeyPatch) -> None:

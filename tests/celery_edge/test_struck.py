@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,11 +24,6 @@ ONCE_MORE = [
 def worker(start_worker: Any) -> Worker:
     worker: Worker = start_worker(concurrency=2)
     return worker
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import uuid
 from typing import Any
 
 import pytest
@@ -20,11 +19,6 @@ PLAIN = "tests.celery_edge.flows.plain"
 def worker(start_worker: Any) -> Worker:
     worker: Worker = start_worker()
     return worker
-
-
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
 
 
 def scheduled(started: Any) -> str:

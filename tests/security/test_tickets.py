@@ -148,11 +148,6 @@ def worker(start_worker: Any) -> Worker:
     return worker
 
 
-@pytest.fixture
-def key() -> str:
-    return uuid.uuid4().hex[:8]
-
-
 def refused(sent: Any) -> str:
     """Wait for a task to fail, and return what its failure says."""
     with pytest.raises(Exception, match="the message's header 'celeriac' is none that celeriac writes") as caught:
