@@ -70,7 +70,12 @@ def everything(store: Any, world: World) -> None:
     namespace = world.namespace
     store.check()
     run = world.start("a", start_key="key", turn_due=0)
-    for other in ({"workflow_id": "a"}, {"start_key": "key"}, {"workflow_id": "b", "id_reuse": IdReuse.NEVER}):
+    for other in (
+        {"workflow_id": "a"},
+        {"start_key": "key"},
+        {"workflow_id": "b", "id_reuse": IdReuse.NEVER},
+        {"workflow_id": "b", "id_reuse": IdReuse.AFTER_FAILURE},
+    ):
         store.create(world.new(**other))
         store.create_many([world.new(**other), world.new()])
     world.signal(run, "one")
@@ -120,3 +125,47 @@ def test_the_page_names_every_statement_that_is_not_by_run_id(store: SqlStore, w
     found = traced.not_by_run()
     told = first_cells(DOCS / "how-to" / "growing.md", "## A database distributed by run id")
     assert sorted(found) == sorted(told), found
+
+
+@pytest.mark.parametrize("others", [0, 1, 50])
+def test_no_call_about_a_run_is_planned_to_read_others(store: SqlStore, world: World, others: int) -> None:
+    """A connection keeps the plan that it made when there were few runs, and then there may be many."""
+    store.create_many([world.new() for _ in range(others)])
+    traced = Traced(store)
+    everything(traced, world)
+    about_a_run = {
+        (name, text)
+        for name, texts in traced.statements.items()
+        for text in texts
+        if re.search(r"%\(p?_?(run_id|open_id)\)s", text) and "workflow_index = " not in text
+    }
+    assert len(about_a_run) > 40
+    read_others = {
+        (name, node["Relation Name"], condition)
+        for name, text in about_a_run
+        for node in _generic_plan(store, text)
+        if not re.search(r"run_id = |open_id = ", condition := node.get("Index Cond") or node.get("Recheck Cond") or "")
+    }
+    assert read_others == set()
+
+
+def _generic_plan(store: SqlStore, text: str) -> Iterator[dict[str, Any]]:
+    """Return the nodes that read a table, of the plan that the server makes without looking at the parameters."""
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+    for place, name in enumerate(names, 1):
+        text = text.replace(f"%({name})s", f"${place}")
+
+    def asked(session: Any) -> Any:
+        session.cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        session.cursor.execute(f"PREPARE one AS {text}")
+        session.cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE one ({', '.join('NULL' for _ in names)})")
+        plan = session.cursor.fetchone()[0][0]["Plan"]
+        session.cursor.execute("DEALLOCATE one")
+        return plan
+
+    nodes = [store.db.write(asked)]
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", ())
+        if "Relation Name" in node and node["Node Type"] != "ModifyTable":
+            yield node

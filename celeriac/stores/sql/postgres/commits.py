@@ -24,7 +24,8 @@ from celeriac.stores.sql.transactions import Database
 from celeriac.stores.sql.values import event_values, task_values
 
 _SEEN: Final = "WITH seen AS MATERIALIZED (SELECT turns FROM {runs} WHERE run_id = %(run_id)s)"
-# A commit that came between counts `turns` up, a message `inbox_seq`: either shuts the gate.
+# A commit that came between counts `turns` up, a message `inbox_seq`: either shuts the gate. What hangs on the gate is still
+# asked for by the run id that was given: with the gate's, a connection that has planned this for few runs reads the rows of all.
 _GATE: Final = """
     gate AS (
         UPDATE {runs} r SET
@@ -67,28 +68,28 @@ _FROM_JSON: Final = f"""
 _CONSUMED: Final = """
     consumed AS (
         DELETE FROM {inbox} i USING gate
-        WHERE i.run_id = gate.run_id AND i.number = ANY (%(consumed)s::bigint[])
+        WHERE i.run_id = %(run_id)s AND i.number = ANY (%(consumed)s::bigint[])
         RETURNING i.number
     )
 """
-_CLEARED: Final = "consumed AS (DELETE FROM {inbox} i USING gate WHERE i.run_id = gate.run_id RETURNING i.number)"
+_CLEARED: Final = "consumed AS (DELETE FROM {inbox} i USING gate WHERE i.run_id = %(run_id)s RETURNING i.number)"
 _SETTLED: Final = f"""
     settled AS (
-        DELETE FROM {{tasks}} t USING gate WHERE t.run_id = gate.run_id AND {_FENCE} RETURNING t.seq
+        DELETE FROM {{tasks}} t USING gate WHERE t.run_id = %(run_id)s AND {_FENCE} RETURNING t.seq
     )
 """
 _DROPPED: Final = """
     dropped AS (
         DELETE FROM {tasks} t USING gate, json_to_recordset(%(dropped)s::json) AS x(kind text, seq bigint)
-        WHERE t.run_id = gate.run_id AND t.kind = x.kind AND t.seq = x.seq
+        WHERE t.run_id = %(run_id)s AND t.kind = x.kind AND t.seq = x.seq
     )
 """
-_ALL_DROPPED: Final = "dropped AS (DELETE FROM {tasks} t USING gate WHERE t.run_id = gate.run_id)"
+_ALL_DROPPED: Final = "dropped AS (DELETE FROM {tasks} t USING gate WHERE t.run_id = %(run_id)s)"
 # No row may be changed twice in one statement.
 _OTHERS_DROPPED: Final = """
     dropped AS (
         DELETE FROM {tasks} t USING gate
-        WHERE t.run_id = gate.run_id AND NOT (t.kind = %(fence_kind)s AND t.seq = %(fence_seq)s)
+        WHERE t.run_id = %(run_id)s AND NOT (t.kind = %(fence_kind)s AND t.seq = %(fence_seq)s)
     )
 """
 _CANCELING: Final = """
@@ -96,7 +97,7 @@ _CANCELING: Final = """
         UPDATE {tasks} t SET
             cancel_requested = 1, due_at = CASE WHEN t.state = 'queued' THEN gate.now ELSE t.due_at END
         FROM gate
-        WHERE t.run_id = gate.run_id AND t.kind = 'activity' AND t.seq = ANY (%(canceling)s::bigint[])
+        WHERE t.run_id = %(run_id)s AND t.kind = 'activity' AND t.seq = ANY (%(canceling)s::bigint[])
     )
 """
 _TURN: Final = """
@@ -104,7 +105,7 @@ _TURN: Final = """
         UPDATE {tasks} t SET
             state = 'idle', due_at = NULL, token = NULL, lease_until = NULL, published = 0, attempt = 0
         FROM gate
-        WHERE t.run_id = gate.run_id AND t.kind = 'turn' AND t.seq = 0
+        WHERE t.run_id = %(run_id)s AND t.kind = 'turn' AND t.seq = 0
             AND (t.state = 'queued' OR (t.state = 'running' AND t.token = %(turn_token)s))
     )
 """
@@ -113,7 +114,7 @@ _TURN_LEFT_DUE: Final = """
         UPDATE {tasks} t SET
             state = 'queued', due_at = gate.now, token = NULL, lease_until = NULL, published = 0, attempt = 0
         FROM gate
-        WHERE t.run_id = gate.run_id AND t.kind = 'turn' AND t.seq = 0
+        WHERE t.run_id = %(run_id)s AND t.kind = 'turn' AND t.seq = 0
             AND (t.state <> 'running' OR t.token = %(turn_token)s)
     )
 """

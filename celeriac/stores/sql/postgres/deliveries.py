@@ -19,6 +19,8 @@ from celeriac.stores.sql.values import message_values, ref_of
 # `seen` is the run as the snapshot has it. The gate waits for the run's lock, then looks at the run as it is, and opens only
 # if no commit came between: then the keys that the snapshot shows are all there are, and the turn row is idle if it was.
 # The one thing that may have come is another delivery: the index tells of the same key, and the turn row of its wake-up.
+# Other tables are asked about the one run by a value and not by a join, and its namespace by an expression that has no index: a
+# connection plans once, maybe for next to no rows, where reading them all costs as little as an index does.
 _DELIVER: Final = """
     WITH seen AS MATERIALIZED (
         SELECT run_id, turns, status FROM {runs} WHERE {which}
@@ -27,8 +29,8 @@ _DELIVER: Final = """
         FROM seen
         WHERE r.run_id = seen.run_id AND r.turns = seen.turns AND r.status = seen.status
             AND r.open_id IS NOT NULL
-            AND NOT EXISTS (SELECT FROM {inbox} i WHERE i.run_id = seen.run_id AND i.key_index = %(key_index)s)
-            AND NOT EXISTS (SELECT FROM {events} e WHERE e.run_id = seen.run_id AND e.key_index = %(key_index)s)
+            AND NOT EXISTS (SELECT FROM {inbox} i WHERE i.run_id = (SELECT run_id FROM seen) AND i.key_index = %(key_index)s)
+            AND NOT EXISTS (SELECT FROM {events} e WHERE e.run_id = (SELECT run_id FROM seen) AND e.key_index = %(key_index)s)
             {fenced}
         RETURNING {ref}, r.inbox_seq, {now} AS now
     ), item AS (
@@ -40,13 +42,13 @@ _DELIVER: Final = """
             published = CASE WHEN gate.status = 'paused' THEN 0 ELSE 1 END,
             due_at = CASE WHEN gate.status = 'paused' THEN NULL ELSE gate.now + {redeliver} END
         FROM gate
-        WHERE t.run_id = gate.run_id AND t.kind = 'turn' AND t.seq = 0
+        WHERE t.run_id = (SELECT run_id FROM gate) AND t.kind = 'turn' AND t.seq = 0
             AND (t.state = 'idle' OR (t.state = 'queued' AND gate.status = 'blocked'))
         RETURNING t.seq
     ) {settled}
     SELECT r.*, EXISTS (SELECT FROM turn) AND r.status <> 'paused' {checked} FROM gate r
 """
-_BY_RUN: Final = "run_id = %(run_id)s AND namespace = %(namespace)s"
+_BY_RUN: Final = "run_id = %(run_id)s AND coalesce(namespace) = %(namespace)s"
 _BY_NAME: Final = "namespace = %(namespace)s AND open_id = %(open_id)s"
 _SETTLING: Final = {
     "which": "run_id = %(run_id)s",
