@@ -86,6 +86,10 @@ class QueueDispatcher:
             else:
                 self._ready.append(hint)
 
+    def publish_early(self, hints: Sequence[ActivityReady]) -> bool:  # noqa: ARG002 - the port's
+        """Nobody else could begin anything meanwhile."""
+        return False
+
     def take(self) -> Hint | None:
         """Hand out the next hint whose time has come."""
         if self._ready:

@@ -17,12 +17,13 @@ from celeriac.crashes import CrashPoint, passing
 from celeriac.durations import Duration, seconds
 from celeriac.errors import NonRetryable, RetryAfter, StoreUnavailable
 from celeriac.failures import Failure, failure_of
+from celeriac.orchestrator.early import FIRST_PAUSE, PATIENCE, mark_of
 from celeriac.orchestrator.endings import activity_id, schedule_to_close_failure, timeout_failure
 from celeriac.orchestrator.engine import Engine
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.loading import Head
 from celeriac.orchestrator.model import SECOND, Claim, Fence, Message, Micros, Pulse, RunRef, Task, micros
-from celeriac.orchestrator.ports import ActivityReady
+from celeriac.orchestrator.ports import ActivityReady, Early
 from celeriac.orchestrator.status import MessageKind, TaskKind
 from celeriac.payloads import UNTYPED, Json, restore
 
@@ -89,21 +90,54 @@ class Attempts:
         self._draw = draw
         self._hooks = hooks
 
-    def claim(self, run_id: str, seq: int, *, attempt: int, inner: int = 0, worker: str = "") -> Claim | None:
-        """Claim an attempt; None when it is not to be run (done, canceled, or somebody has it)."""
-        claim = self.store.claim_activity(
-            run_id,
-            seq,
-            attempt=attempt,
-            inner=inner,
-            token=secrets.token_hex(16),
-            lease=micros(self.settings.lease),  # type: ignore[arg-type]
-            worker=worker,
-            known=self.engine.loader.known_to_claim(run_id),
-        )
+    def claim(
+        self, run_id: str, seq: int, *, attempt: int, inner: int = 0, worker: str = "", early: Early | None = None
+    ) -> Claim | None:
+        """Claim an attempt; None when it is not to be run (done, canceled, or somebody has it).
+
+        :param early: the hint came before its commit was known to have come through.
+        """
+
+        def claimed() -> Claim | None:
+            return self.store.claim_activity(
+                run_id,
+                seq,
+                attempt=attempt,
+                inner=inner,
+                token=secrets.token_hex(16),
+                lease=micros(self.settings.lease),  # type: ignore[arg-type]
+                worker=worker,
+                known=self.engine.loader.known_to_claim(run_id),
+            )
+
+        claim = claimed()
+        if early is not None:
+            claim = claim or self._claimed_once_committed(run_id, early, claimed)
+            if claim is not None and mark_of(claim.task.data, claim.task.queue) != early.mark:
+                self._give_to_its_own(claim)
+                return None
         if claim is not None:
             self._hooks().call("on_activity_start", claim.run.workflow_id, claim.task.data["name"], attempt)
         return claim
+
+    def _claimed_once_committed(self, run_id: str, early: Early, claimed: Callable[[], Claim | None]) -> Claim | None:
+        """Claim as soon as the run is at the version that the hint tells of: one that has been passed is not to be waited for."""
+        pause, left = FIRST_PAUSE, PATIENCE
+        while True:
+            run = self.store.find_run(self.engine.settings.namespace, run_id=run_id)
+            claim = claimed()  # after the look: what it shows can be claimed
+            if claim is not None or run is None or run.version >= early.version or left <= 0:
+                return claim
+            self._sleep(pause)
+            left -= pause
+            pause = min(pause * 2, left)
+
+    def _give_to_its_own(self, claim: Claim) -> None:
+        """Give back what a hint about something else has claimed, and publish it with the options that are its own."""
+        task = claim.task
+        _LOG.debug("activity %s of run %s is another than its early message was about", task.seq, task.run_id)
+        if self.release(claim):
+            self.engine.publish([ActivityReady(claim.run, task.seq, task.attempt, task.data, task.queue)])
 
     def context(self, claim: Claim, stopping: Callable[[], bool] = lambda: False) -> ActivityContext:
         """Return what the activity's code sees of its attempt.

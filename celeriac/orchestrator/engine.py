@@ -21,6 +21,7 @@ from celeriac.errors import Held, NonDeterminismError, StoreError, StoreRefused,
 from celeriac.orchestrator.cache import RunCache
 from celeriac.orchestrator.closing import close_at_once
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
+from celeriac.orchestrator.early import EarlyHints, early_hints
 from celeriac.orchestrator.events import Event, UnreadableHistory
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.live import LiveRun
@@ -38,7 +39,15 @@ from celeriac.orchestrator.model import (
     TurnView,
     micros,
 )
-from celeriac.orchestrator.ports import ActivityReady, Dispatcher, Hint, RunFinished, Store, TurnReady
+from celeriac.orchestrator.ports import (
+    ActivityReady,
+    CommitsMeanwhile,
+    Dispatcher,
+    Hint,
+    RunFinished,
+    Store,
+    TurnReady,
+)
 from celeriac.orchestrator.salvage import Salvage
 from celeriac.orchestrator.status import TaskKind, WorkflowStatus
 from celeriac.orchestrator.turn import Order, Turn, TurnLimits, as_it_came, signals_first
@@ -122,6 +131,7 @@ class Engine:
         local: LocalSettings | None = None,
     ) -> None:
         self._keep = keep
+        self._commit_meanwhile = store.commit_meanwhile if isinstance(store, CommitsMeanwhile) else None
         self._local = local or LocalSettings()
         self.run_turn = run_turn
         self.store = store
@@ -298,8 +308,7 @@ class Engine:
                 turn.take_message(message)
             # Local activities are left to a turn that holds the run's turn row, so that nobody else makes the calls too.
             commit = turn.commit(turn_token=None, settles=fence, leave_due=not turn.closed and live.local.left())
-            passing(CrashPoint.BEFORE_COMMIT)
-            outcome = self.store.commit(commit)
+            outcome, early = self._commit(commit, view.run)
         except BaseException as error:
             self.loader.discard(fence.run_id, live)
             if isinstance(error, (Exception, Held)):
@@ -307,7 +316,7 @@ class Engine:
                 return None
             raise
         if outcome is CommitOutcome.COMMITTED:
-            self._committed(turn, commit)
+            self._committed(turn, commit, early)
             if commit.leave_due:
                 self._go_on(turn.run.run_id)
             return True
@@ -378,10 +387,9 @@ class Engine:
         for reread in range(most + 1):
             last = 0 < reread == most and not turn.closed
             commit = turn.commit(turn_token=token, leave_due=last or left)
-            passing(CrashPoint.BEFORE_COMMIT)
-            outcome = self.store.commit(commit)
+            outcome, early = self._commit(commit, view.run)
             if outcome is CommitOutcome.COMMITTED:
-                return _Committed(turn, commit, unfinished=left)
+                return _Committed(turn, commit, early, unfinished=left)
             if outcome is not CommitOutcome.INBOX_MOVED:
                 return TurnOutcome.DISCARDED
             refused = self._read_on(turn)
@@ -392,7 +400,7 @@ class Engine:
 
     def _done(self, done: _Committed) -> TurnOutcome | _Unfinished:
         """Do what follows a commit. What strikes here finds nothing to be saved: all is recorded."""
-        self._committed(done.turn, done.commit)
+        self._committed(done.turn, done.commit, done.early)
         ref = ref_of(done.turn.run, done.commit.status)
         if done.unfinished:
             return _Unfinished(ref)
@@ -414,12 +422,33 @@ class Engine:
                 turn.take(item)
         return _Refused(turn.closed_by or 0) if turn.closes_over else None
 
-    def _committed(self, turn: Turn, commit: Commit) -> None:
+    def _commit(self, commit: Commit, run: Run) -> tuple[CommitOutcome, EarlyHints | None]:
+        """Commit, and have what may go out early published meanwhile."""
+        hints = early_hints(ref_of(run, commit.status), commit) if self._commit_meanwhile else ()
+        passing(CrashPoint.BEFORE_COMMIT)
+        if not hints or self._commit_meanwhile is None:
+            return self.store.commit(commit), None
+        early = EarlyHints(hints, self._publish_early, self._local.clock)
+        return self._commit_meanwhile(commit, early), early
+
+    def _publish_early(self, hints: Sequence[ActivityReady]) -> bool:
+        try:
+            told = self.dispatcher.publish_early(hints)
+        except self._interrupts:
+            raise
+        except Exception:  # noqa: BLE001 - brokers' clients raise what they like
+            _LOG.debug("not published early", exc_info=True)
+            return False
+        passing(CrashPoint.PUBLISHED_EARLY)
+        return told
+
+    def _committed(self, turn: Turn, commit: Commit, early: EarlyHints | None) -> None:
         passing(CrashPoint.AFTER_COMMIT)
         run = turn.run
         try:
             passing(CrashPoint.BEFORE_PUBLISH)
-            self.publish(_hints(ref_of(run, commit.status), commit, run))
+            if early is None or not early.were_in_time():
+                self.publish(_hints(ref_of(run, commit.status), commit, run))
             passing(CrashPoint.AFTER_PUBLISH)
         finally:  # the next in line is at work while this process tidies up
             self.loader.retain(turn)
@@ -465,11 +494,13 @@ class _Unfinished:
 class _Committed:
     """A turn that has been committed.
 
+    :param early: its hints, if they were to go out early.
     :param unfinished: local activities are left.
     """
 
     turn: Turn
     commit: Commit
+    early: EarlyHints | None
     unfinished: bool
 
 

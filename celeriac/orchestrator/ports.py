@@ -286,6 +286,18 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class CommitsMeanwhile(Protocol):
+    """A store whose commits leave their caller time for something else."""
+
+    def commit_meanwhile(self, commit: Commit, meanwhile: Callable[[], None]) -> CommitOutcome:
+        """Do what :meth:`Store.commit` does, and call ``meanwhile`` once the commit is on its way, if that can be arranged.
+
+        What ``meanwhile`` raises goes on to the caller, who knows as little of the commit then as after a lost answer.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TurnReady:
     """Tell a worker that a run's turn is due."""
@@ -295,11 +307,24 @@ class TurnReady:
 
 
 @dataclass(frozen=True, slots=True)
+class Early:
+    """What a hint says that went out before the commit that it tells of was known to have come through.
+
+    :param version: the run's once that commit has.
+    :param mark: of what that commit wants under this number; another commit may have taken its place, and want something else.
+    """
+
+    version: int
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
 class ActivityReady:
     """Tell a worker that an activity's attempt is to be claimed.
 
     :param data: what the task row holds: ``name``, ``args``, ``kwargs``, ``options``.
     :param delay: seconds until it may be claimed; short ones only.
+    :param early: there may be nothing to be claimed yet, or ever.
     """
 
     run: RunRef
@@ -308,6 +333,7 @@ class ActivityReady:
     data: Mapping[str, Json] = field(default_factory=dict)
     queue: str | None = None
     delay: float = 0.0
+    early: Early | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +357,13 @@ class Dispatcher(Protocol):
 
     def publish(self, hints: Sequence[Hint]) -> None:
         """Publish hints, in order, bounded in time. An exception costs latency, never work."""
+        ...
+
+    def publish_early(self, hints: Sequence[ActivityReady]) -> bool:
+        """Publish hints that are ``early``, all of them, or say False: then they are published after the commit.
+
+        Not for activities that are begun without a claim.
+        """
         ...
 
     def expect(self, due_at: Micros) -> None:

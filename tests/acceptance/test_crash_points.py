@@ -75,6 +75,26 @@ def test_a_child_dies_at_each_point_of_turns_and_steps(stage: Stage, mines: Mine
 
 
 @quick
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_a_child_dies_between_its_commit_and_the_answer(stage: Stage, mines: Mines) -> None:
+    """What had been sent is carried out, and what had been published is claimed."""
+    worker = stage.worker(concurrency=1, crash_at=mines.folder)
+    for number in (1, 2):
+        # The process's connection is new, and has no statements prepared yet: those are gone through the driver's cursor.
+        stage.results([stage.shop.steps.delay(2) for _ in range(9)], result_of_steps(2))
+        mines.lay(CrashPoint.PUBLISHED_EARLY, number)
+        result = stage.shop.steps.delay(2)
+        mines.struck(CrashPoint.PUBLISHED_EARLY)
+
+        stage.results([result], result_of_steps(2))
+        assert stage.story(result) == story_of_steps(2)
+        assert stage.times_done(result) == [1, 1]
+    assert process(worker).status == "running"
+    stage.redeliver()
+    stage.at_rest()
+
+
+@quick
 @on_all_stores
 def test_a_child_dies_over_a_turn_that_has_a_message_of_its_own(stage: Stage, mines: Mines) -> None:
     """The outcome is in the inbox then, and stays there."""

@@ -26,6 +26,7 @@ from celeriac.executors.celery.headers import (
     ticket_of,
 )
 from celeriac.executors.celery.outcomes import OutcomeTicket
+from celeriac.orchestrator.ports import Early
 from celeriac.orchestrator.status import TaskKind, TaskState
 from tests.celery_edge.harness import Ledger, Worker, eventually, tale
 
@@ -72,6 +73,7 @@ def test_any_header_is_read_without_an_exception(header: Any) -> None:
     [
         ActivityTicket("r", 0, 1),
         ActivityTicket("r", 3, 2, own=True),
+        ActivityTicket("r", 3, 1, early=Early(7, 2**32 - 1)),
         WorkflowTicket("r"),
         WorkflowTicket("r", finish=True, named=True, later=True),
         StartTicket({}),
@@ -96,6 +98,9 @@ def test_what_celeriac_writes_it_reads(ticket: Any) -> None:
         ({"run": "r", "seq": 1, "attempt": True}, "'attempt' is of the type bool"),
         ({"run": "r", "seq": -1, "attempt": 1}, "'seq' is out of range"),
         ({"run": "r", "seq": 1, "attempt": 2**64}, "'attempt' is out of range"),
+        ({"run": "r", "seq": 1, "attempt": 1, "early": 3}, "'early' is not two whole numbers"),
+        ({"run": "r", "seq": 1, "attempt": 1, "early": [3, "4"]}, "'early' is not two whole numbers"),
+        ({"run": "r", "seq": 1, "attempt": 1, "early": [3, True]}, "'early' is not two whole numbers"),
         ({"start": []}, "'start' is of the type list, and no mapping"),
         ({"start": {"epoch": 1, "a": 2}}, "'start' has the unknown 'a', 'epoch'"),
         ({"start": {"start_key": "mine"}}, "'start' has the unknown 'start_key'"),

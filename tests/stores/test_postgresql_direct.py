@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from psycopg import errors
 from sqlalchemy.engine import make_url
 
 from celeriac.stores.sql.postgres.direct import Direct
+from celeriac.stores.sql.statements import Raw
+from celeriac.stores.sql.store import SqlStore
 from celeriac.stores.sql.transactions import Session
 from tests.servers import PostgresServer
 
 ECHO = Direct("SELECT %(a)s::bigint, %(b)s::text, %(a)s::bigint > 1, '100%%'", wants_now=False)
+BACKEND = Raw("SELECT pg_backend_pid()", wants_now=False)
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +159,45 @@ def test_a_statement_is_told_of_before_it_runs_whichever_way_it_goes(connection:
     with pytest.raises(errors.InvalidTextRepresentation):
         session.row(boom, {"b": "one"})
     assert told == [boom.text] * 4
+
+
+def test_something_else_is_done_while_the_server_is_at_work(address: str, connection: psycopg.Connection[Any]) -> None:
+    """The server has the statement by then: what it does can be seen from elsewhere."""
+    writing = Direct("INSERT INTO things VALUES (%(a)s) RETURNING a", wants_now=False)
+    with psycopg.connect(address, autocommit=True) as other:
+        other.execute("CREATE TABLE things (a bigint)")
+
+        def seen() -> None:
+            give_up = time.monotonic() + 20.0
+            while other.execute("SELECT count(*) FROM things").fetchone() != (1,) and time.monotonic() < give_up:
+                time.sleep(0.001)
+            done.append("meanwhile")
+
+        done: list[str] = []
+        assert writing.rows(connection, {"a": 1}, seen) is None  # the first time it is the cursor's
+        assert done == []
+        begun = time.monotonic()
+        assert writing.rows(connection, {"a": 1}, seen) == [[1]]
+        assert done == ["meanwhile"]
+        assert time.monotonic() - begun < 20.0
+
+
+def _write(writing: Direct, number: int, session: Session) -> None:
+    session.row(writing, {"a": number})
+
+
+def test_what_is_raised_meanwhile_leaves_a_connection_that_is_not_used_again(address: str) -> None:
+    db = SqlStore(address.replace("postgresql://", "postgresql+psycopg://")).db
+    writing = Direct("INSERT INTO others VALUES (%(a)s) RETURNING a", wants_now=False)
+    db.single(lambda session: session.execute(Raw("CREATE TABLE others (a bigint)", wants_now=False), {}))
+    for number in range(5):  # psycopg prepares what comes for the fifth time
+        db.single(functools.partial(_write, writing, number))
+
+    def struck() -> None:
+        raise SoftTimeLimitExceeded
+
+    before = db.single(lambda session: session.row(BACKEND, {}))
+    with pytest.raises(SoftTimeLimitExceeded):
+        db.single(lambda session: session.row(writing, {"a": 5}, struck))
+    assert db.single(lambda session: session.row(BACKEND, {})) != before
+    db.connections.close()

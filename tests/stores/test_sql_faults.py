@@ -171,6 +171,9 @@ class _Nobody:
     def publish(self, hints: Any) -> None:
         pass
 
+    def publish_early(self, hints: Any) -> bool:
+        return False
+
     def expect(self, due_at: Any) -> None:
         pass
 

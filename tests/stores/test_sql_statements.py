@@ -283,3 +283,19 @@ def test_a_purge_reads_no_run_that_stays(store: SqlStore, world: World) -> None:
 
     assert "celeriac_runs_closed" in store.db.write(plan)
     assert [store.find_run(world.namespace, run_id=run_id) for run_id in old] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("store", "meanwhile"), [(open_sqlite, 0), (open_postgresql, 8), (open_portable, 0)], indirect=["store"]
+)
+def test_a_commit_that_is_one_statement_leaves_time_for_something_else(
+    store: SqlStore, world: World, meanwhile: int
+) -> None:
+    run = world.start()
+    calls: list[None] = []
+    for number in range(10):  # psycopg prepares what comes for the fifth time
+        commit = world.a_commit(world.read(run), SignalReceived(str(number)))
+        assert store.commit_meanwhile(commit, lambda: calls.append(None)) == "committed"
+        assert store.commit_meanwhile(commit, lambda: None) == "conflict"
+    assert len(calls) == meanwhile
+    assert world.read(run).version == 11

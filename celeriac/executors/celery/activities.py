@@ -138,6 +138,7 @@ class _Attempt:
                 attempt=self.ticket.attempt,
                 inner=inner,
                 worker=self.request.hostname or "",
+                early=self.ticket.early,
             )
         except StoreError as error:
             _LOG.warning("activity %s waits for the store: %s", self.request.id, error)

@@ -92,6 +92,10 @@ class CeleryDispatcher:
             if not self._send_together(hints, producer):
                 self._send_each(hints, producer)
 
+    def publish_early(self, hints: Sequence[ActivityReady]) -> bool:
+        """Publish hints before their commit has come through, where they all have a straight way."""
+        return self._send_letters(hints)
+
     def _send_letters(self, hints: Sequence[Hint]) -> bool:
         """Publish hints that all have a straight way; False where one has none, or may not have been published."""
         letters: list[Letter] = []
@@ -181,7 +185,7 @@ class CeleryDispatcher:
     def _options(hint: ActivityReady, task: Any, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the options of an attempt's message, as ``apply_async`` takes them."""
         carried = origins.carried_options(hint.data, hint.run.workflow_id)
-        ticket = ActivityTicket(hint.run.run_id, hint.seq, hint.attempt)
+        ticket = ActivityTicket(hint.run.run_id, hint.seq, hint.attempt, early=hint.early)
         options: dict[str, Any] = {
             **carried,
             "task_id": activity_id(hint.run.run_id, hint.seq),

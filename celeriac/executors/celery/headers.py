@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from celeriac.errors import InvalidCall
+from celeriac.orchestrator.ports import Early
 
 HEADER: Final = "celeriac"
 TURN_TASK: Final = "celeriac.turn"
@@ -22,10 +23,14 @@ class ActivityTicket:
     attempt: int
     own: bool = False
     """The message is the task's own ``self.retry`` within the attempt, so its ``retries`` are the task's."""
+    early: Early | None = None
+    """It was sent before what it asks for was known to be recorded."""
 
     def header(self) -> dict[str, Any]:
         """Return the message header."""
         header: dict[str, Any] = {"run": self.run_id, "seq": self.seq, "attempt": self.attempt}
+        if self.early is not None:
+            header["early"] = [self.early.version, self.early.mark]
         return {**header, "own": True} if self.own else header
 
 
@@ -117,9 +122,18 @@ def _read(header: Mapping[str, Any]) -> Ticket:
         return StartTicket(_start(header["start"]))
     run_id = _value(header, "run", str)
     if "seq" in header:
-        return ActivityTicket(run_id, _number(header, "seq"), _number(header, "attempt"), bool(header.get("own")))
+        seq, attempt, own = _number(header, "seq"), _number(header, "attempt"), bool(header.get("own"))
+        return ActivityTicket(run_id, seq, attempt, own, _early(header.get("early")))
     flags = {name: bool(header.get(name)) for name in ("finish", "named", "later")}
     return WorkflowTicket(run_id, **flags)
+
+
+def _early(numbers: Any) -> Early | None:
+    if numbers is None:
+        return None
+    if not isinstance(numbers, (list, tuple)) or [type(each) for each in numbers] != [int, int]:
+        raise _Wrong("'early' is not two whole numbers")
+    return Early(*numbers)
 
 
 _START: Final[Mapping[str, tuple[type, ...]]] = {

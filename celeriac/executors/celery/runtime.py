@@ -296,6 +296,10 @@ class _NoticingDispatcher(CeleryDispatcher):
         for hint in abroad:
             foreign.publish(self._runtime, hint, functools.partial(self._send_abroad, hint))
 
+    def publish_early(self, hints: Sequence[ActivityReady]) -> bool:
+        """Publish hints early; not of tasks that workers without celeriac run, for those claim nothing."""
+        return not any(map(foreign.is_foreign, hints)) and super().publish_early(hints)
+
     def _told_of_end(self, hint: RunFinished) -> bool:
         """Give notice of a run that has closed, and tell Celery, where that takes no message."""
         self._runtime.notices.tell(hint.run.run_id)

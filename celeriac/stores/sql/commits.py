@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import case, delete, func, null, or_, select, update
@@ -103,8 +103,11 @@ class Commits:
 
     # -- committing --------------------------------------------------------------------------------
 
-    def commit(self, commit: Commit) -> CommitOutcome:
-        """Write all that a turn decided, or nothing."""
+    def commit(self, commit: Commit, meanwhile: Callable[[], None] | None = None) -> CommitOutcome:  # noqa: ARG002
+        """Write all that a turn decided, or nothing.
+
+        :param meanwhile: to be called while the database is at it, if one statement is all; not here.
+        """
         check(commit)
         values = run_changes(commit)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy.engine import URL, Engine
 
@@ -185,6 +185,10 @@ class SqlStore:
             row whose key is taken.
         """
         return self._commits.commit(commit)
+
+    def commit_meanwhile(self, commit: Commit, meanwhile: Callable[[], None]) -> CommitOutcome:
+        """Do the same, and call ``meanwhile`` while the server is at it, where the commit is one statement."""
+        return self._commits.commit(commit, meanwhile)
 
     def release_turn(
         self,

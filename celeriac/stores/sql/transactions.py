@@ -64,19 +64,26 @@ class Session:
         count: int = self.cursor.rowcount
         return count
 
-    def rows(self, statement: Statement | Raw, values: Mapping[str, Any]) -> list[Row]:
-        """Run a statement and return its rows."""
+    def rows(
+        self, statement: Statement | Raw, values: Mapping[str, Any], meanwhile: Callable[[], None] | None = None
+    ) -> list[Row]:
+        """Run a statement and return its rows.
+
+        :param meanwhile: called between question and answer where the statement has a shorter way than the driver's cursor.
+        """
         self._begin(statement)
         values = self._with_now(statement, values)
-        found: list[Row] | None = statement.rows(self.connection, values)
+        found: list[Row] | None = statement.rows(self.connection, values, meanwhile)
         if found is None:
             self._execute(statement, values)
             found = self.cursor.fetchall()
         return found
 
-    def row(self, statement: Statement | Raw, values: Mapping[str, Any]) -> Row | None:
+    def row(
+        self, statement: Statement | Raw, values: Mapping[str, Any], meanwhile: Callable[[], None] | None = None
+    ) -> Row | None:
         """Run a statement and return its first row, or None."""
-        found = self.rows(statement, values)
+        found = self.rows(statement, values, meanwhile)
         return found[0] if found else None
 
     def _with_now(self, statement: Statement | Raw, values: Mapping[str, Any]) -> Mapping[str, Any]:

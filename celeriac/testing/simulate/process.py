@@ -203,7 +203,7 @@ class Process:
             self.act("finish", lambda: self.store.remove_task(hint.run.run_id, TaskKind.FINISH, 0), hint)
 
     def _attempt(self, hint: ActivityReady) -> None:
-        claim = self.attempts.claim(hint.run.run_id, hint.seq, attempt=hint.attempt, worker=self.name)
+        claim = self.attempts.claim(hint.run.run_id, hint.seq, attempt=hint.attempt, worker=self.name, early=hint.early)
         if claim is None:
             return
         activity = self.engine.definitions.activity(claim.task.data["name"])

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from celeriac.errors import StoreUnavailable
-from celeriac.orchestrator.model import Micros
-from celeriac.orchestrator.ports import Hint, RunFinished
+from celeriac.orchestrator.model import Commit, CommitOutcome, Micros
+from celeriac.orchestrator.ports import ActivityReady, Hint, RunFinished
 from celeriac.testing.simulate.faults import Fault
 from celeriac.testing.simulate.scheduler import Crash
 
@@ -35,6 +35,16 @@ class WiredStore:
         """Return the store's clock."""
         self._process.check_alive()
         return self._world.clock.now
+
+    def commit_meanwhile(self, commit: Commit, meanwhile: Callable[[], None]) -> CommitOutcome:
+        """Commit, and call ``meanwhile`` before the commit is written: whoever it tells may be faster, or be misled."""
+        world = self._world
+        if world.early.chance(0.7):
+            meanwhile()
+            if world.early.chance(0.5):
+                world.hub.sleep(world.early.span(0.0001, 1.0))
+        outcome: CommitOutcome = self.commit(commit)
+        return outcome
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         call = getattr(self._world.store, name)
@@ -92,6 +102,16 @@ class WiredDispatcher:
             world.meet(Fault.PUBLISH_FAILED)
             raise PublishFailed("the broker is away (simulated)")
         world.after_call(process, trouble)
+
+    def publish_early(self, hints: Sequence[ActivityReady]) -> bool:
+        """Publish hints before their commit is written, in worlds where that is done.
+
+        :raises PublishFailed: the broker is away; some may have got through.
+        """
+        if not self._world.publishes_early:
+            return False
+        self.publish(hints)
+        return True
 
     def expect(self, due_at: Micros) -> None:
         """Have this process's relay look then."""

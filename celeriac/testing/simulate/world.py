@@ -79,6 +79,9 @@ class World:
         self.settings = self.dice.pick(_SETTINGS)
         self.network = Network(self)
         self.inline = self.dice.chance(0.6)
+        # Of their own, so that a seed's world is otherwise what it was before there were such hints.
+        self.early = Dice(f"early {seed}")
+        self.publishes_early = self.early.chance(0.5)
         self._cache = self.dice.weigh({1000: 8, 1: 1, 0: 1})
         self._slots = self.dice.whole(1, 4)
         self.client = Process(self, "clients", GOOD_CODE, slots=0, cache=0)

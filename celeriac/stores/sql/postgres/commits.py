@@ -7,7 +7,7 @@ Its text is made of the parts that this commit has; a handful of shapes is all t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Self
@@ -177,14 +177,14 @@ class PostgresCommits(Commits):
         super().__init__(db, access)
         self._statement = lru_cache(maxsize=None)(lambda shape: texts(commit_text(shape)))
 
-    def commit(self, commit: Commit) -> CommitOutcome:
-        """Write all that a turn decided, or nothing."""
+    def commit(self, commit: Commit, meanwhile: Callable[[], None] | None = None) -> CommitOutcome:
+        """Write all that a turn decided, or nothing, and call ``meanwhile`` between question and answer."""
         check(commit)
         shape = Shape.of(commit)
         statement: Raw = self._statement(shape)
         values = commit_values(commit)
         try:
-            row = self._db.single(lambda session: session.row(statement, values))
+            row = self._db.single(lambda session: session.row(statement, values, meanwhile))
         except NotNow:
             raise
         except StoreUnavailable:

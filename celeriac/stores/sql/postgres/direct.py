@@ -42,9 +42,12 @@ class Direct(Raw):
         self._names.append(found[1])
         return f"${len(self._names)}"
 
-    def rows(self, connection: Any, values: Mapping[str, Any]) -> list[Row] | None:
+    def rows(
+        self, connection: Any, values: Mapping[str, Any], meanwhile: Callable[[], None] | None = None
+    ) -> list[Row] | None:
         """Run the statement and return its rows; None where it has to go through a cursor, and has not been run.
 
+        :param meanwhile: called when the statement is on its way.
         :raises psycopg.Error: as a cursor would.
         """
         if connection.prepare_threshold is None:
@@ -61,6 +64,9 @@ class Direct(Raw):
         if prepared is None:
             return None
         connection.pgconn.send_query_prepared(prepared, written)
+        if meanwhile is not None:
+            connection.pgconn.flush()  # as much of it as the socket takes
+            meanwhile()
         try:
             return _rows(_answer(connection))
         except errors.InvalidSqlStatementName:  # somebody has had the server forget it
