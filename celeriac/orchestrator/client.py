@@ -415,7 +415,7 @@ class Client:
     def wait_closed(self, run_id: str, timeout: float | None) -> Run:
         """Return the run once it has closed, or as it is when the time is up."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.005
+        pause = self.first_pause()
         while True:
             run = self.store.find_run(self.namespace, run_id=run_id)
             if run is None:
@@ -425,6 +425,10 @@ class Client:
                 return run
             self.pause_for(run_id, pause if left is None else min(pause, left))
             pause = min(pause * 1.5, 0.5)
+
+    def first_pause(self) -> float:
+        """Return after how many seconds to look again for a run that is open. The pauses grow, to half a second at most."""
+        return 0.005
 
     def pause_for(self, run_id: str, interval: float) -> None:  # noqa: ARG002 - for those who are told of the close
         """Wait until the run may have closed, at most ``interval`` seconds. Executors with a notice do better."""

@@ -219,7 +219,7 @@ class Store(Protocol):
         ...
 
     def remove_task(self, run_id: str, kind: TaskKind, seq: int) -> bool:
-        """Delete a row, whoever has claimed it."""
+        """Delete a row, whoever has claimed it. A crash of the store may bring it back."""
         ...
 
     def hold_lease(self, name: str, holder: str, *, lease: Micros) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from celery import states
 from celery.result import AsyncResult
 
 from celeriac.errors import WorkflowFailedError
+from celeriac.executors.celery.notices import NOTICED
 from tests.celery_edge.harness import Events, Ledger, Worker, eventually
 
 HERE = "tests.celery_edge.flows"
@@ -109,3 +111,22 @@ def test_a_worker_of_another_queue_sends_a_message(worker: Worker, start_worker:
     assert messages(other, started.id) == 0
     assert nothing_left(flows, started.run_id)
     assert messages(worker, started.id) == 1
+
+
+def test_who_hears_of_an_end_does_not_keep_looking_for_it(worker: Worker, flows: Any, key: str) -> None:
+    runtime = flows.durable.runtime
+
+    def heard(seconds: float) -> bool:
+        assert flows.one.delay(f"{HERE}.slow", [key, seconds]).handle.result(timeout=40) == "slept"
+        return bool(runtime.notices.arrive)
+
+    eventually(lambda: heard(0.2), bool)
+    started = flows.one.delay(f"{HERE}.slow", [key, 0.3])
+    looks: list[str] = []
+    begun = time.monotonic()
+    runtime.store.db.trace = looks.append
+    try:
+        assert started.handle.result(timeout=40) == "slept"
+    finally:
+        runtime.store.db.trace = None
+    assert 2 <= len(looks) <= 2 + (time.monotonic() - begun) / NOTICED, looks

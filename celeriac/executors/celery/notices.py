@@ -15,6 +15,10 @@ from celeriac.orchestrator.ports import SignalBus
 _LOG: Final = logging.getLogger("celeriac.notices")
 
 
+NOTICED: Final = 0.1
+"""Seconds after which to look for a run's end for the first time, where a notice is expected earlier."""
+
+
 class Notices:
     """Notices of closed runs on one channel. One subscription a process, there while somebody waits."""
 
@@ -24,6 +28,8 @@ class Notices:
         self._waiting: dict[str, list[threading.Event]] = {}
         self._lock = threading.Lock()
         self._stop: Callable[[], None] | None = None
+        self.arrive = False
+        """Whether one has come over the bus. Before, a run may have closed while the subscription was under way."""
 
     def tell(self, run_id: str) -> None:
         """Tell everybody who waits for a run that it has closed."""
@@ -66,9 +72,13 @@ class Notices:
             bus = self._bus()
             if bus is not None:
                 try:
-                    self._stop = bus.listen([self._channel], self._heard)
+                    self._stop = bus.listen([self._channel], self._come)
                 except Exception:  # noqa: BLE001 - without a bus there is only polling
                     _LOG.debug("no notices of closed runs: the bus can't be reached", exc_info=True)
+
+    def _come(self, channel: str, run_id: str) -> None:
+        self.arrive = True
+        self._heard(channel, run_id)
 
     def _heard(self, _channel: str, run_id: str) -> None:
         for event in self._waiting.get(run_id, ()):

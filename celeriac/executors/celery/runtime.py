@@ -19,7 +19,7 @@ from celeriac.executors.celery import begun, ending, foreign, queues
 from celeriac.executors.celery.dispatcher import CeleryDispatcher
 from celeriac.executors.celery.hints import HintPipe
 from celeriac.executors.celery.leases import LeaseKeeper
-from celeriac.executors.celery.notices import Notices
+from celeriac.executors.celery.notices import NOTICED, Notices
 from celeriac.executors.celery.registry import OPTIONS, CeleryRegistry
 from celeriac.executors.celery.sharedflag import SharedFlag
 from celeriac.executors.celery.turnthread import TurnThread
@@ -271,6 +271,10 @@ class CeleryClient(Client):
         """Return the run once it has closed, or as it is when the time is up."""
         with self._runtime.notices.watching(run_id):
             return super().wait_closed(run_id, timeout)
+
+    def first_pause(self) -> float:
+        """Return a longer one where notices are known to arrive."""
+        return NOTICED if self._runtime.notices.arrive else super().first_pause()
 
     def pause_for(self, run_id: str, interval: float) -> None:
         """Wait for the notice, at most ``interval`` seconds."""

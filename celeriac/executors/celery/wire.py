@@ -57,30 +57,36 @@ class Wire:
 
     def _send(self, command: bytes) -> None:
         connection, self._connection = self._connection, None  # gone, unless all goes well
-        if connection is None:
+        if connection is None or not _exchanged(connection, command):
             # Not by make_connection(): the pool would count it as one of its own, and never learn that it is gone.
             connection = self._pool.connection_class(**self._pool.connection_kwargs)
             connection.connect()
-        elif not _is_quiet(connection):
-            connection.disconnect()
-            connection.connect()
-        try:
-            connection.send_packed_command([command])
-            connection.read_response()
-        except BaseException:  # a half-read answer would be taken for that to the next command
-            connection.disconnect()
-            raise
+            _exchange(connection, command)
         self._connection = connection
 
 
-def _is_quiet(connection: Any) -> bool:
-    """Whether an idle connection has nothing to say; a server that has ended it has."""
-    from redis.exceptions import RedisError  # noqa: PLC0415 - not for processes whose broker is another
+def _exchanged(connection: Any, command: bytes) -> bool:
+    """Send a command over a connection that was idle; False where the server had ended it, maybe long ago.
+
+    To look first would cost each command a system call. What is sent once more may have arrived, but a message that comes
+    twice is claimed once.
+    """
+    from redis.exceptions import ConnectionError as Ended  # noqa: PLC0415 - not for processes whose broker is another
 
     try:
-        return not connection.can_read()
-    except (RedisError, OSError):
+        _exchange(connection, command)
+    except (Ended, OSError):
         return False
+    return True
+
+
+def _exchange(connection: Any, command: bytes) -> None:
+    try:
+        connection.send_packed_command([command])
+        connection.read_response()
+    except BaseException:  # a half-read answer would be taken for that to the next command
+        connection.disconnect()
+        raise
 
 
 def _packed(*words: str) -> bytes:

@@ -91,6 +91,7 @@ class SqlStore:
         self._turns: Turns
         self._commits: Commits
         self._tasks: Tasks
+        self._relay: Relay
         if fast_path and isinstance(self.db.driver, Psycopg):
             self._take_fast_path(access)
         else:
@@ -99,13 +100,14 @@ class SqlStore:
             self._turns = Turns(self.db, access)
             self._commits = Commits(self.db, access)
             self._tasks = Tasks(self.db, access)
-        self._relay = Relay(self.db, access)
+            self._relay = Relay(self.db, access)
         self._archive = Archive(self.db, access, self._turns)
 
     def _take_fast_path(self, access: Access) -> None:
         # Not before: psycopg is an extra, and these name its exceptions.
         from celeriac.stores.sql.postgres.commits import PostgresCommits  # noqa: PLC0415
         from celeriac.stores.sql.postgres.deliveries import PostgresDeliveries  # noqa: PLC0415
+        from celeriac.stores.sql.postgres.relay import PostgresRelay  # noqa: PLC0415
         from celeriac.stores.sql.postgres.runs import PostgresRuns  # noqa: PLC0415
         from celeriac.stores.sql.postgres.tasks import PostgresTasks  # noqa: PLC0415
         from celeriac.stores.sql.postgres.texts import Texts  # noqa: PLC0415
@@ -117,6 +119,7 @@ class SqlStore:
         self._turns = PostgresTurns(self.db, access, texts)
         self._commits = PostgresCommits(self.db, access, texts)
         self._tasks = PostgresTasks(self.db, access, texts)
+        self._relay = PostgresRelay(self.db, access, texts)
 
     def __repr__(self) -> str:
         url = self.db.engine.url.render_as_string(hide_password=True)
