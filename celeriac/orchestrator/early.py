@@ -7,7 +7,8 @@ finds what has been committed and nothing else. Three things follow.
 - The claim may come too early. It is tried again for :data:`PATIENCE`, until the run is at the version that the hint tells of.
 - The commit may take longer than that. Then the hints go out once more when it has come through.
 - The commit may be refused, and another one may want something else under the same number. The hint bears a mark of what it is
-  about (:func:`mark_of`), since its message has that activity's options, and a claim of anything else is given back.
+  about (:func:`mark_of`), since its message has that activity's options, and a claim of anything else is given back. Whoever dies
+  before that has used an attempt up, which is why an activity with a single one is not told of early.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class EarlyHints:
 def early_hints(ref: RunRef, commit: Commit) -> Sequence[ActivityReady]:
     """Return the hints of a commit that may go out early."""
     tasks = [task for task in commit.tasks if task.kind is TaskKind.ACTIVITY]
-    if not commit.status.open or len(tasks) > MOST:
+    if not commit.status.open or len(tasks) > MOST or not all(task.repeatable for task in tasks):
         return ()
     version = commit.version + len(commit.events)
     return [

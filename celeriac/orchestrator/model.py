@@ -112,6 +112,14 @@ class Task:
     details: Json = None
     failure: dict[str, Json] | None = None
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be attempted more than once, so that a claim which comes to nothing does no harm."""
+        if self.kind is not TaskKind.ACTIVITY:
+            return True
+        policy: Any = (self.data.get("options") or {}).get("retry") or {}
+        return bool(policy.get("max_attempts", 0) != 1)
+
 
 @quick
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from celeriac import WorkflowContext
+from celeriac import RetryPolicy, WorkflowContext
 from celeriac.executors.local import JumpingClock
 from celeriac.orchestrator.attempts import Attempts
 from celeriac.orchestrator.early import MOST, PATIENCE, mark_of
@@ -117,6 +117,20 @@ def test_a_fan_out_waits_for_its_commit(world: World) -> None:
     assert world.env.start(_declare(world, many)).result() == MOST + 1
     assert world.early == []
     assert sum(isinstance(each, ActivityReady) for each in world.late) == MOST + 1
+
+
+def test_an_activity_with_one_attempt_waits_for_its_commit(world: World) -> None:
+    @world.env.activity(name="step", retry=RetryPolicy(max_attempts=1))
+    def step(number: int) -> str:
+        return str(number)
+
+    @world.env.workflow(name="steps")
+    async def once(ctx: WorkflowContext) -> str:
+        return await ctx.execute_activity(step, 1)
+
+    assert world.env.start(once).result() == "1"
+    assert world.early == []
+    assert [each.seq for each in world.late if isinstance(each, ActivityReady)] == [1]
 
 
 def test_a_claim_that_comes_too_early_is_tried_until_the_commit_is_there(world: World) -> None:

@@ -69,6 +69,11 @@ def test_a_group_that_has_failed_may_do_so_although_it_is_canceled_while_it_wait
     assert told(simulate([7053681], store=LightStore)) == []
 
 
+def test_who_was_told_early_of_another_activity_gives_the_claim_back_and_that_was_no_attempt() -> None:
+    """The judge took it for one, of an activity that may have no other."""
+    assert told(simulate([81001126], store=LightStore)) == []
+
+
 def test_every_kind_of_trouble_was_met_and_three_of_them_a_schedule(report: Report) -> None:
     assert set(report.faults) == set(Fault)
     assert report.faults.total() / report.schedules >= 3

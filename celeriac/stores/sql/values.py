@@ -259,15 +259,5 @@ def task_values(task: Task, namespace: str) -> dict[str, Any]:
         "cancel_requested": int(task.cancel_requested),
         "details": text_of(task.details),
         "failure": text_of(task.failure),
-        "repeatable": int(repeatable(task)),
+        "repeatable": int(task.repeatable),
     }
-
-
-def repeatable(task: Task) -> bool:
-    """Say whether the activity may be attempted more than once, so that its claim may be lost in a crash of
-    the database.
-    """
-    if task.kind is not TaskKind.ACTIVITY:
-        return True
-    policy = (task.data.get("options") or {}).get("retry") or {}
-    return bool(policy.get("max_attempts", 0) != 1)

@@ -51,6 +51,7 @@ class Acts:
 
         :raises Boom, Fatal: as the node says.
         """
+        self._world.watch.begins(claim.fence)
         node = read(text)
         context = activity_context()
         process.held[claim.fence] = context

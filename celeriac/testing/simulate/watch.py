@@ -71,6 +71,7 @@ class Watch:
         self.broken: list[str] = []
         """What did not hold, in the order in which it was seen. Not raised: the engine would deal with it."""
         self.starts: Counter[Key] = Counter()
+        self._begun: set[str] = set()
         self.limits: dict[Key, int | None] = {}
         self.saw: dict[str, Callable[..., None]] = {
             "create": self._create,
@@ -198,9 +199,15 @@ class Watch:
         if delivery.outcome is DeliveryOutcome.DELIVERED:
             self._arrived(delivery.run, message)
 
+    def begins(self, fence: Fence) -> None:
+        """Note that the code of a claimed activity is begun: from now on giving the claim back does not undo the start."""
+        self._begun.add(fence.token)
+
     def _requeue(self, returned: bool, fence: Fence, **_: Any) -> None:
         if returned:
             self._ended(fence)
+            if fence.token not in self._begun:
+                self.starts[fence.run_id, fence.seq] -= 1
 
     def _renew(self, pulses: Mapping[Fence, Pulse], _: Sequence[Fence], *, lease: Micros) -> None:
         for fence, pulse in pulses.items():
