@@ -47,9 +47,10 @@ def test_what_no_message_could_be_sent_with(flows: Any, monkeypatch: pytest.Monk
         flows.double.apply_async((1,), serializer="nonsense")
     with pytest.raises(InvalidCall, match=r"^there is no compression 'gzipp'$"):
         flows.double.apply_async((1,), compression="gzipp")
+    queues, router = flows.app.amqp.queues, flows.app.amqp.router  # made now, and as they are to be afterwards
     monkeypatch.setitem(flows.app.conf, "task_create_missing_queues", False)
-    monkeypatch.setattr(flows.app.amqp.queues, "create_missing", False)
-    monkeypatch.setattr(flows.app.amqp.router, "create_missing", False)
+    monkeypatch.setattr(queues, "create_missing", False)
+    monkeypatch.setattr(router, "create_missing", False)
     with pytest.raises(QueueNotFound):
         flows.double.apply_async((1,), queue="nowhere")
 

@@ -178,7 +178,7 @@ def test_a_task_that_may_outlive_its_message(practice: Practice) -> None:
     def encode(film: str) -> str:
         return film
 
-    practice.durable.app.task(name="shop.encode", time_limit=7200)(encode)
+    practice.durable.app.task(name="shop.encode", time_limit=7200, shared=False)(encode)
     practice.durable.activity(name="shop.render", timeout=10_000)(
         encode
     )  # its attempts' messages are not delivered again
