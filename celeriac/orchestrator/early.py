@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from celeriac.orchestrator.model import Commit, RunRef
+from celeriac.orchestrator.model import Commit, RunRef, Task
 from celeriac.orchestrator.ports import ActivityReady, Early
 from celeriac.orchestrator.status import TaskKind
 from celeriac.payloads import Json, to_text
@@ -36,21 +36,23 @@ def mark_of(data: Mapping[str, Json], queue: str | None) -> int:
 
 
 class EarlyHints:
-    """The hints of one commit. Calling it publishes them, the first time.
+    """The hints of one commit. Calling it makes and publishes them, the first time.
 
     :param publish: says whether they are out.
     :param clock: seconds, of any beginning.
     """
 
-    __slots__ = ("_at", "_clock", "_hints", "_publish", "_told")
+    __slots__ = ("_at", "_clock", "_commit", "_publish", "_ref", "_told")
 
     def __init__(
         self,
-        hints: Sequence[ActivityReady],
+        ref: RunRef,
+        commit: Commit,
         publish: Callable[[Sequence[ActivityReady]], bool],
         clock: Callable[[], float],
     ) -> None:
-        self._hints = hints
+        self._ref = ref
+        self._commit = commit
         self._publish = publish
         self._clock = clock
         self._at: float | None = None
@@ -60,22 +62,32 @@ class EarlyHints:
         """Publish them, if that has not been tried."""
         if self._at is None:
             self._at = self._clock()
-            self._told = self._publish(self._hints)
+            self._told = self._publish(self._hints())
+
+    def _hints(self) -> Sequence[ActivityReady]:
+        version = self._commit.version + len(self._commit.events)
+        return [
+            ActivityReady(
+                self._ref,
+                task.seq,
+                task.attempt,
+                task.data,
+                task.queue,
+                early=Early(version, mark_of(task.data, task.queue)),
+            )
+            for task in _activities(self._commit)
+        ]
 
     def were_in_time(self) -> bool:
         """Whether they are out, and who has taken one and found nothing to be claimed is still trying."""
         return self._told and self._at is not None and self._clock() - self._at < PATIENCE / 2
 
 
-def early_hints(ref: RunRef, commit: Commit) -> Sequence[ActivityReady]:
-    """Return the hints of a commit that may go out early."""
-    tasks = [task for task in commit.tasks if task.kind is TaskKind.ACTIVITY]
-    if not commit.status.open or len(tasks) > MOST or not all(task.repeatable for task in tasks):
-        return ()
-    version = commit.version + len(commit.events)
-    return [
-        ActivityReady(
-            ref, task.seq, task.attempt, task.data, task.queue, early=Early(version, mark_of(task.data, task.queue))
-        )
-        for task in tasks
-    ]
+def may_be_early(commit: Commit) -> bool:
+    """Whether a commit has hints, and they may go out before it has come through."""
+    tasks = _activities(commit)
+    return commit.status.open and 0 < len(tasks) <= MOST and all(task.repeatable for task in tasks)
+
+
+def _activities(commit: Commit) -> Sequence[Task]:
+    return [task for task in commit.tasks if task.kind is TaskKind.ACTIVITY]

@@ -21,7 +21,7 @@ from celeriac.errors import Held, NonDeterminismError, StoreError, StoreRefused,
 from celeriac.orchestrator.cache import RunCache
 from celeriac.orchestrator.closing import close_at_once
 from celeriac.orchestrator.definition import Definitions, WorkflowDefinition
-from celeriac.orchestrator.early import EarlyHints, early_hints
+from celeriac.orchestrator.early import EarlyHints, may_be_early
 from celeriac.orchestrator.events import Event, UnreadableHistory
 from celeriac.orchestrator.hooks import Hooks
 from celeriac.orchestrator.live import LiveRun
@@ -424,11 +424,10 @@ class Engine:
 
     def _commit(self, commit: Commit, run: Run) -> tuple[CommitOutcome, EarlyHints | None]:
         """Commit, and have what may go out early published meanwhile."""
-        hints = early_hints(ref_of(run, commit.status), commit) if self._commit_meanwhile else ()
         passing(CrashPoint.BEFORE_COMMIT)
-        if not hints or self._commit_meanwhile is None:
+        if self._commit_meanwhile is None or not may_be_early(commit):
             return self.store.commit(commit), None
-        early = EarlyHints(hints, self._publish_early, self._local.clock)
+        early = EarlyHints(ref_of(run, commit.status), commit, self._publish_early, self._local.clock)
         return self._commit_meanwhile(commit, early), early
 
     def _publish_early(self, hints: Sequence[ActivityReady]) -> bool:

@@ -66,12 +66,7 @@ class Statement:
         # Numbers that stand in the clause itself; Core makes parameters of them too.
         self._constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
 
-    def rows(
-        self,
-        connection: Any,  # noqa: ARG002
-        values: Mapping[str, Any],  # noqa: ARG002
-        meanwhile: Callable[[], None] | None = None,  # noqa: ARG002
-    ) -> list[Sequence[Any]] | None:
+    def rows(self, *_: Any, **__: Any) -> list[Sequence[Any]] | None:
         """Return None: these have no shorter way than the driver's cursor."""
         return None
 
@@ -99,12 +94,7 @@ class Raw:
         """Return the parameters as the driver takes them."""
         return values
 
-    def rows(
-        self,
-        connection: Any,  # noqa: ARG002
-        values: Mapping[str, Any],  # noqa: ARG002
-        meanwhile: Callable[[], None] | None = None,  # noqa: ARG002
-    ) -> list[Sequence[Any]] | None:
+    def rows(self, *_: Any, **__: Any) -> list[Sequence[Any]] | None:
         """Run the statement a shorter way and return its rows; None where there is none: then it has not been run."""
         return None
 
